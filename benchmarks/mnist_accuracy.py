@@ -22,9 +22,7 @@ import tensorflow as tf
 
 from course.deep import models
 
-FIELDS = (
-    "model seed epochs batch_size test_loss test_accuracy seconds device cores tensorflow keras date".split()
-)
+FIELDS = "model seed epochs batch_size test_loss test_accuracy seconds device cores tensorflow keras date".split()
 RESULTS = Path(__file__).parent / "results" / "mnist_accuracy.csv"
 
 
@@ -47,7 +45,9 @@ def train(name, seed, epochs, batch_size, arrays):
         optimizer, split = keras.optimizers.SGD(), 0.0
     model.compile(loss="categorical_crossentropy", optimizer=optimizer, metrics=["accuracy"])
     start = time.perf_counter()
-    model.fit(x_train, y_train, batch_size=batch_size, epochs=epochs, validation_split=split, verbose=0)
+    model.fit(
+        x_train, y_train, batch_size=batch_size, epochs=epochs, validation_split=split, verbose=0
+    )
     seconds = time.perf_counter() - start
     loss, accuracy = model.evaluate(x_test, y_test, batch_size=1000, verbose=0)
     return loss, accuracy, seconds
@@ -82,7 +82,14 @@ def main():
             continue
         loss, accuracy, seconds = train(model, seed, options.epochs, options.batch_size, arrays)
         row = [model, seed, options.epochs, options.batch_size, f"{loss:.4f}", f"{accuracy:.4f}"]
-        row += [f"{seconds:.1f}", device, os.cpu_count(), tf.__version__, keras.__version__, date.today()]
+        row += [
+            f"{seconds:.1f}",
+            device,
+            os.cpu_count(),
+            tf.__version__,
+            keras.__version__,
+            date.today(),
+        ]
         with RESULTS.open("a") as file:
             csv.writer(file).writerow(row)
         print(*row, flush=True)

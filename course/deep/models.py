@@ -58,8 +58,10 @@ def ann(
     )
 
 
-def cnn(input_shape: tuple[int, int, int] = (28, 28, 1), num_classes: int = NUM_CLASSES) -> keras.Sequential:
-    """20 and 50 filters of 5x5, each with ReLU and 2x2 pooling, then 500 units: 1,256,080 parameters.
+def cnn(
+    input_shape: tuple[int, int, int] = (28, 28, 1), num_classes: int = NUM_CLASSES
+) -> keras.Sequential:
+    """20 and 50 filters of 5x5 with ReLU and 2x2 pooling, then 500 units: 1,256,080 parameters.
 
     The slide is channels-first, (1, 28, 28), which TensorFlow does not run on CPUs; the
     parameters are the same in today's channels-last order.
