@@ -22,7 +22,8 @@ import tensorflow as tf
 
 from course.deep import models
 
-FIELDS = "model seed epochs batch_size test_loss test_accuracy seconds device cores tensorflow keras date".split()
+FIELDS = "model seed epochs batch_size test_loss test_accuracy seconds".split()
+FIELDS += "device cores tensorflow keras date".split()
 RESULTS = Path(__file__).parent / "results" / "mnist_accuracy.csv"
 
 
