@@ -1,0 +1,333 @@
+"""The life of a set of MPI engines, from start to stop."""
+
+import atexit
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ipyparallel as ipp
+import psutil
+from traitlets.config import Config
+
+from course import settings
+from course.engines import magics, remote, stacks, waiting
+from course.engines.errors import EnginesDied, EnginesError, ranks_text
+from course.processes import find_mpiexec, guarded, kill_tree, mpi_environment
+
+# An engine counts as registered after two heartbeats; ipyparallel's own 3 s between them
+# was most of the time that engines took to come up.
+HEARTBEAT_MS = 100
+HEARTBEAT_MISSES = 300
+
+_current: "Engines | None" = None
+
+
+class Engines:
+    """`n` ipyparallel engines that are the ranks 0..n-1 of one MPI world.
+
+    Use `course.engines.start` to make one. Engine ids are ranks.
+
+    Attributes:
+        n: number of ranks.
+        timeout: seconds that `run`, `execute` and ``%%px`` wait unless told otherwise.
+        client: the `ipyparallel.Client`.
+        view: its `ipyparallel.DirectView` on all ranks, in rank order.
+        pids: process id of each rank, by rank.
+        library: the MPI library, as it names itself.
+    """
+
+    def __init__(self, n: int, timeout: float | None = None, start_timeout: float = 60) -> None:
+        """Start the engines; see `course.engines.start`."""
+        if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+            raise ValueError(f"n must be a positive whole number of ranks, got {n!r}")
+        self.n = n
+        self.timeout = timeout or settings.choose(small=600.0, full=86400.0)
+        self.cells: dict[str, str] = {}
+        self.pending: ipp.AsyncResult | None = None
+        self._cluster: ipp.Cluster | None = None
+        self._launch(start_timeout)
+
+    def __repr__(self) -> str:
+        state = "running" if self.alive() else "stopped"
+        return f"<{self.n} MPI engines, {state}>"
+
+    def __enter__(self) -> "Engines":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    # -- life ---------------------------------------------------------------------------
+
+    def _launch(self, timeout: float) -> None:
+        started = time.monotonic()
+        deadline = started + timeout
+        progress = waiting.Progress(f"Starting {self.n} MPI engines")
+        self._directory = Path(tempfile.mkdtemp(prefix="course-engines-"))
+        config = Config()
+        config.MPILauncher.mpi_cmd = guarded([find_mpiexec()])
+        config.MPIEngineSetLauncher.environment = mpi_environment(self.n)
+        # The nannies would double the processes and make stopping slow; `waiting` watches
+        # the MPI job itself, and `stacks` signals the ranks.
+        config.MPIEngineSetLauncher.engine_args = ["--IPEngine.enable_nanny=False"]
+        config.LocalControllerLauncher.controller_cmd = guarded(
+            ipp.cluster.launcher.ipcontroller_cmd_argv
+        )
+        self._cluster = cluster = ipp.Cluster(
+            engines="mpi",
+            n=self.n,
+            config=config,
+            log_level=logging.CRITICAL,
+            shutdown_atexit=False,
+            # Engines wait for the connection file themselves, so that they and the
+            # controller import at the same time.
+            send_engines_connection_env=False,
+            controller_args=[
+                f"--HeartMonitor.period={HEARTBEAT_MS}",
+                f"--HeartMonitor.max_heartmonitor_misses={HEARTBEAT_MISSES}",
+            ],
+        )
+        try:
+            cluster.start_controller_sync()
+            cluster.start_engines_sync(self.n)
+            progress("controller and engines started")
+            self._connect(deadline, progress)
+            self._verify(deadline)
+        except BaseException as error:
+            output = self._output()
+            self.stop()
+            if isinstance(error, TimeoutError):
+                raise EnginesError(
+                    f"expected {self.n} engines within {timeout:.0f} s, "
+                    f"got {len(progress.steps) and progress.steps[-1]}\n{output}"
+                ) from None
+            raise
+        seconds = time.monotonic() - started
+        progress.done(f"{self.n} MPI engines ready in {seconds:.1f} s ({self.library})")
+
+    def _connect(self, deadline: float, progress: "waiting.Progress") -> None:
+        assert self._cluster is not None
+        files = [Path(file) for file in self._cluster.controller.connection_files.values()]
+        while not all(file.exists() for file in files):
+            self._check_start(deadline)
+            time.sleep(0.05)
+        self.client = self._cluster.connect_client_sync(timeout=_left(deadline))
+        while len(self.client.ids) < self.n:
+            self._check_start(deadline)
+            progress(f"{len(self.client.ids)} of {self.n} engines")
+            time.sleep(0.05)
+
+    def _check_start(self, deadline: float) -> None:
+        if not self.alive():
+            raise EnginesDied(f"the MPI job ended while it started\n{self._output()}")
+        if time.monotonic() > deadline:
+            raise TimeoutError
+
+    def _verify(self, deadline: float) -> None:
+        everyone = self.client[:]
+        everyone.block = False
+        result = everyone.apply(remote.prepare, str(self._directory))
+        ranks = result.get(timeout=_left(deadline))
+        sizes = {info["size"] for info in ranks}
+        if sizes != {self.n} or {info["rank"] for info in ranks} != set(range(self.n)):
+            found = ", ".join(f"rank {i['rank']} of {i['size']}" for i in ranks)
+            raise EnginesError(
+                f"expected one world of {self.n} ranks, got {found}: mpiexec and mpi4py "
+                "belong to different MPI libraries (see `course doctor`)"
+            )
+        by_rank = sorted(zip(ranks, everyone.targets, strict=True), key=lambda p: p[0]["rank"])
+        self.pids = {info["rank"]: info["pid"] for info, _ in by_rank}
+        self.library = ranks[0]["library"].splitlines()[0].strip(" \0").replace(":      ", " ")
+        self.view = self.client[[target for _, target in by_rank]]
+        self.view.block = True
+        magics.activate(self)
+
+    def _launchers(self) -> list[Any]:
+        cluster = self._cluster
+        if cluster is None:
+            return []
+        return [*cluster.engines.values(), *([cluster.controller] if cluster.controller else [])]
+
+    def alive(self) -> bool:
+        """Return whether the controller and the MPI job still run."""
+        launchers = self._launchers()
+        return len(launchers) >= 2 and all(
+            launcher.pid > 0 and _running(launcher.pid) for launcher in launchers
+        )
+
+    def _output(self) -> str:
+        """What the MPI job and the controller printed, the last lines."""
+        lines = []
+        for launcher in self._launchers():
+            text = launcher.get_output() if launcher.output_file else ""
+            lines += [line for line in text.splitlines() if line.strip()][-15:]
+        return "\n".join(lines)
+
+    def stop(self) -> None:
+        """End the engines and the controller, and everything that they started."""
+        global _current
+        cluster, self._cluster = self._cluster, None
+        if cluster is not None:
+            client = getattr(self, "client", None)
+            if client is not None:
+                client.close(linger=0)
+            launchers = [*cluster.engines.values(), cluster.controller]
+            for launcher in launchers:
+                if launcher is not None and launcher.pid > 0:
+                    kill_tree(launcher.pid)
+                    launcher._popen_process.poll()
+                    Path(launcher.output_file).unlink(missing_ok=True)
+            if cluster.controller is not None:
+                for file in cluster.controller.connection_files.values():
+                    Path(file).unlink(missing_ok=True)
+            cluster.remove_cluster_file()
+        shutil.rmtree(self._directory, ignore_errors=True)
+        if _current is self:
+            _current = None
+
+    def recover(self, timeout: float = 15) -> "Engines":
+        """Say where each rank hangs, then give fresh engines, whatever state these were in.
+
+        Variables on the engines are lost; `view` and `client` are new objects.
+
+        Args:
+            timeout: seconds that the fresh engines may take.
+
+        Raises:
+            EnginesError: no fresh engines came up in time.
+        """
+        global _current
+        busy = self.busy() if self.alive() else []
+        if busy:
+            print(f"{ranks_text(busy).capitalize()} did not finish:\n{self.where(busy)}")
+        self.stop()
+        self.pending = None
+        self._launch(timeout)
+        _current = self
+        return self
+
+    # -- state --------------------------------------------------------------------------
+
+    def busy(self) -> list[int]:
+        """Return the ranks that still work on what was sent last."""
+        if self.pending is None:
+            return []
+        return waiting.unfinished(self.pending)
+
+    def where(self, ranks: list[int] | None = None) -> str:
+        """Return, for each rank, the line that it is at."""
+        pids = {rank: self.pids[rank] for rank in (range(self.n) if ranks is None else ranks)}
+        return stacks.report(stacks.read(self._directory, pids), self.cells)
+
+    def interrupt(self) -> None:
+        """Send SIGINT to every rank: ends Python code, but not a blocked MPI call."""
+        for pid in self.pids.values():
+            try:
+                os.kill(pid, signal.SIGINT)
+            except ProcessLookupError:
+                pass
+
+    def crash_report(self) -> str:
+        """Say what is known of ranks that crashed."""
+        parts = []
+        for rank, text in stacks.crashes(self._directory, range(self.n)).items():
+            frames = stacks.places(text, self.cells)
+            parts.append(
+                f"rank {rank}: {text.splitlines()[0]}" + (f", at {frames[0]}" * bool(frames))
+            )
+        return "\n".join(parts) or self._output()
+
+    # -- work ---------------------------------------------------------------------------
+
+    def submit(self, send: Callable[[], ipp.AsyncResult]) -> ipp.AsyncResult:
+        """Call `send`, which submits work to `view`, if the engines are free to take it.
+
+        Raises:
+            EnginesDied: the MPI job is gone.
+            EnginesError: ranks are still busy with what was sent before.
+        """
+        if self._cluster is None:
+            raise EnginesError("these engines were stopped; `engines.start(n)` starts new ones")
+        if not self.alive():
+            raise EnginesDied(
+                f"the MPI job has ended; `recover()` gives fresh engines\n{self.crash_report()}"
+            )
+        busy = self.busy()
+        if busy:
+            raise EnginesError(
+                f"{ranks_text(busy)} still work on what was sent before:\n{self.where(busy)}\n"
+                "Wait, or call `recover()` for fresh engines."
+            )
+        self.pending = send()
+        return self.pending
+
+    def run(
+        self, function: Callable[..., Any], *args: Any, timeout: float | None = None, **kwargs: Any
+    ) -> list[Any]:
+        """Call ``function(*args, **kwargs)`` on every rank and return the results by rank.
+
+        The function may be written in a notebook cell; it is sent by value (cloudpickle),
+        with what it refers to. What it prints is shown in rank order.
+
+        Args:
+            function: called on every rank.
+            *args: its arguments, the same on every rank.
+            timeout: seconds to wait; `self.timeout` if None.
+            **kwargs: its keyword arguments.
+
+        Raises:
+            RankError: a rank raised; raised at once, also while others still wait for it.
+            Hang: not all ranks finished in time.
+            EnginesDied: the MPI job ended.
+        """
+        import cloudpickle
+
+        payload = cloudpickle.dumps((function, args, kwargs))
+        result = self.submit(lambda: self.view.apply_async(remote.call, payload))
+        waiting.wait(self, result, timeout)
+        return [cloudpickle.loads(answer) for answer in result.get()]
+
+    def execute(self, code: str, timeout: float | None = None) -> None:
+        """Run `code` in every rank's namespace, as ``%%px`` does; errors as for `run`."""
+        name = stacks.cell_name(code)
+        if name is not None:
+            self.cells[name] = code
+        result = self.submit(lambda: self.view.execute(code, silent=False, block=False))
+        waiting.wait(self, result, timeout)
+
+
+def start(n: int, timeout: float | None, start_timeout: float) -> Engines:
+    """See `course.engines.start`."""
+    global _current
+    if _current is not None:
+        _current.stop()
+    _current = Engines(n, timeout, start_timeout)
+    return _current
+
+
+def current() -> Engines | None:
+    """See `course.engines.current`."""
+    return _current
+
+
+@atexit.register
+def _stop_at_exit() -> None:
+    if _current is not None:
+        _current.stop()
+
+
+def _left(deadline: float) -> float:
+    return max(0.1, deadline - time.monotonic())
+
+
+def _running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
