@@ -1,0 +1,1 @@
+"""What nbgrader needs beyond itself to grade this course."""
