@@ -1,0 +1,74 @@
+"""The ``course`` command: doctor, lab, run and data."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="course", description="The lecture's laboratory: check it, open it, run it."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    doctor = commands.add_parser("doctor", help="say what works here and how to mend what does not")
+    doctor.add_argument("--ranks", type=int, default=2, help="ranks to try (default 2)")
+
+    lab = commands.add_parser("lab", help="open JupyterLab on the lecture's first notebook")
+    lab.add_argument("notebook", nargs="?", help="another notebook to open")
+    lab.add_argument("--port", type=int, default=8888, help="first port to try (default 8888)")
+    lab.add_argument("--no-browser", action="store_true", help="only print the address")
+
+    run = commands.add_parser("run", help="execute a notebook from top to bottom")
+    run.add_argument("notebook")
+    run.add_argument("--output", help="executed notebook (default: build/NAME.ipynb)")
+    run.add_argument("--full", action="store_true", help="the lecture's full setting")
+    run.add_argument("--ranks", type=int, help="MPI ranks, where the notebook starts engines")
+    run.add_argument("--timeout", type=float, default=3600, help="seconds for one cell")
+
+    data = commands.add_parser("data", help="check the shipped data, or serve it to Keras")
+    data.add_argument(
+        "--serve-keras", action="store_true", help="put MNIST where keras.datasets looks for it"
+    )
+
+    options = parser.parse_args(arguments)
+    try:
+        return _dispatch(options)
+    except (OSError, ValueError, RuntimeError) as error:
+        print(f"course {options.command}: {error}", file=sys.stderr)
+        return 1
+
+
+def _dispatch(options: argparse.Namespace) -> int:
+    if options.command == "doctor":
+        from course import doctor
+
+        return doctor.main(options.ranks)
+    if options.command == "lab":
+        from course import lab
+
+        return lab.main(options.notebook, options.port, not options.no_browser)
+    if options.command == "run":
+        from course import lab
+
+        return lab.run(
+            options.notebook, options.output, options.full, options.ranks, options.timeout
+        )
+    return _data(options.serve_keras)
+
+
+def _data(serve_keras: bool) -> int:
+    from course import data
+
+    for name, load in (("mnist", data.mnist), ("satimage", data.satimage)):
+        (x_train, _), (x_test, _) = load()
+        print(f"{name}: {len(x_train):,} training and {len(x_test):,} test samples, intact")
+    if serve_keras:
+        data.serve_keras()
+        print("keras.datasets.mnist.load_data() now works here without the internet")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
