@@ -27,10 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--ranks", type=int, help="MPI ranks, where the notebook starts engines")
     run.add_argument("--timeout", type=float, default=3600, help="seconds for one cell")
 
-    data = commands.add_parser("data", help="check the shipped data, or serve it to Keras")
-    data.add_argument(
-        "--serve-keras", action="store_true", help="put MNIST where keras.datasets looks for it"
-    )
+    commands.add_parser("data", help="check that the shipped data sets are intact")
 
     options = parser.parse_args(arguments)
     try:
@@ -55,18 +52,15 @@ def _dispatch(options: argparse.Namespace) -> int:
         return lab.run(
             options.notebook, options.output, options.full, options.ranks, options.timeout
         )
-    return _data(options.serve_keras)
+    return _data()
 
 
-def _data(serve_keras: bool) -> int:
+def _data() -> int:
     from course import data
 
     for name, load in (("mnist", data.mnist), ("satimage", data.satimage)):
         (x_train, _), (x_test, _) = load()
         print(f"{name}: {len(x_train):,} training and {len(x_test):,} test samples, intact")
-    if serve_keras:
-        data.serve_keras()
-        print("keras.datasets.mnist.load_data() now works here without the internet")
     return 0
 
 

@@ -142,7 +142,7 @@ def run(notebook: str, output: str | None, full: bool, ranks: int | None, timeou
         done += 1
         print(f"\r{source.name}: cell {done} of {count}", end="", flush=True)
 
-    client.on_cell_start = show
+    client.on_cell_execute = show
     status = 0
     try:
         client.execute()
