@@ -125,12 +125,13 @@ def work(stem: Path, rank: int, job: dict[str, Any]) -> int:
 
         linecache.cache.update(job["sources"])
         comm = connect(job)
+        traced = start_trace(job, stem.parent, comm)
         function, args, kwargs = pickle.loads(job["call"])
         if rank == 0:
             note_segments(stem.parent)
         comm.Barrier()
         began = time.monotonic()
-        result = function(start_trace(job, stem.parent, comm), *args, **kwargs)
+        result = function(traced, *args, **kwargs)
         report["seconds"] = time.monotonic() - began
         value = encode(result, rank)
         report["ok"] = True
@@ -179,9 +180,9 @@ def start_trace(job: dict[str, Any], directory: Path, world: Any) -> Any:
     """Return the world for the function, traced when the caller asked for it."""
     if not job["trace"]:
         return world
-    from course.mpi import trace
+    from course.mpi.trace import start
 
-    return trace.start(directory)
+    return start(directory)
 
 
 def end_trace(ok: bool) -> None:
