@@ -10,6 +10,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from course.processes import guarded, kill_tree
+
 FIRST = "notebooks/00_start.ipynb"
 CONFIG = Path(__file__).parent / "jupyter"
 
@@ -71,7 +73,8 @@ def main(notebook: str | None, port: int, browser: bool) -> int:
         "--ServerApp.allow_root=True",
         "--log-level=WARN",
     ]
-    server = subprocess.Popen(command, env=environment, cwd=root)
+    # The guard ends the server and its kernels also when this terminal is closed.
+    server = subprocess.Popen(guarded(command), env=environment, cwd=root)
     address = f"http://127.0.0.1:{port}/lab/tree/{path.as_posix()}?token={token}"
     try:
         _wait(server, port, token)
@@ -104,14 +107,11 @@ def _wait(server: "subprocess.Popen[bytes]", port: int, token: str, timeout: flo
 
 
 def _end(server: "subprocess.Popen[bytes]") -> None:
-    from course.processes import kill_tree
-
     server.terminate()
     try:
-        server.wait(10)
+        server.wait(15)
     except subprocess.TimeoutExpired:
-        pass
-    kill_tree(server.pid)
+        kill_tree(server.pid)
 
 
 def run(notebook: str, output: str | None, full: bool, ranks: int | None, timeout: float) -> int:
