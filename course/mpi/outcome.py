@@ -124,7 +124,8 @@ class Rank:
 
     def stack(self) -> str:
         """Return where the rank was when it was asked (innermost call first)."""
-        return self.text("stack")
+        lines = self.text("stack").splitlines()
+        return "\n".join(line for line in lines if _WORKER not in line).strip()
 
     def value(self) -> Any:
         """Return what the function returned; None unless it did."""
@@ -154,9 +155,7 @@ class Rank:
         if status == "finished":
             return f"rank {number} returned"
         if status == "running":
-            stack = "\n".join(
-                line for line in self.stack().splitlines() if _WORKER not in line
-            ).strip()
+            stack = self.stack()
             return f"rank {number} was still running" + (f":\n{stack}" if stack else "")
         if self.report is not None:
             if status == "exited":
@@ -251,9 +250,9 @@ class DeadlineError(RunError, TimeoutError):
         who = ", ".join(str(number) for number in running) or "none"
         done = ", ".join(str(rank.number) for rank in ranks if rank.finished)
         done = f"; rank {done} had returned" if done else ""
-        head = f"the time of {timeout:g} s was up; still running: rank {who}{done}"
-        head = head if timeout else ""
-        parts = [head] if head else []
+        parts = []
+        if timeout is not None:
+            parts.append(f"the time of {timeout:g} s was up; still running: rank {who}{done}")
         if explanation is not None:
             parts.append(str(explanation))
         if explanation is None or explanation.kind in ("none", "slow"):

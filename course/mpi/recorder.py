@@ -215,6 +215,8 @@ def measure(buffer: Any) -> tuple[int, int, int]:
 
 def _measure_spec(buffer: Any) -> tuple[int, int, int]:
     """The same for lists such as ``[data, (counts, displacements), MPI.DOUBLE]``."""
+    if buffer is None:
+        return -1, -1, 0
     if isinstance(buffer, list | tuple) and buffer:
         count, size, dtype = measure(buffer[0])
         item = size // count if count else getattr(getattr(buffer[0], "dtype", None), "itemsize", 1)
@@ -222,7 +224,7 @@ def _measure_spec(buffer: Any) -> tuple[int, int, int]:
             if hasattr(part, "Get_size") and hasattr(part, "Get_extent"):
                 width = part.Get_size()
                 count = size // width if width else 0
-                item = width
+                item, dtype = width, 0
         for part in buffer[1:]:
             counts = _counts(part)
             if counts is not None:

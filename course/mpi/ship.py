@@ -6,10 +6,13 @@ import pickle
 import site
 import sys
 import sysconfig
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+_registering = threading.Lock()  # cloudpickle's registry is one for all threads
 
 
 def installed(module: ModuleType) -> bool:
@@ -42,16 +45,18 @@ def job(
     name = getattr(function, "__module__", None)
     module = sys.modules.get(name) if name else None
     by_value = module is not None and name != "__main__" and not installed(module)
-    try:
-        if by_value:
-            cloudpickle.register_pickle_by_value(module)
-        call = cloudpickle.dumps((function, args, kwargs))
-    except Exception as error:
-        label = getattr(function, "__name__", repr(function))
-        raise TypeError(f"cannot send {label} and its arguments to the ranks: {error}") from error
-    finally:
-        if by_value:
-            cloudpickle.unregister_pickle_by_value(module)
+    with _registering:
+        try:
+            if by_value:
+                cloudpickle.register_pickle_by_value(module)
+            call = cloudpickle.dumps((function, args, kwargs))
+        except Exception as error:
+            label = getattr(function, "__name__", repr(function))
+            what = f"cannot send {label} and its arguments to the ranks: {error}"
+            raise TypeError(what) from error
+        finally:
+            if by_value:
+                cloudpickle.unregister_pickle_by_value(module)
     return {"call": call, "path": _path(), "directory": os.getcwd(), "sources": _sources()}
 
 

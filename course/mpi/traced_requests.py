@@ -7,11 +7,11 @@ from mpi4py import MPI
 
 from course.mpi.recorder import Slot, again, recorder
 
+_Request: Any = MPI.Request  # mpi4py's own, also while tracing replaces it
+_Prequest: Any = MPI.Prequest
 
-_Request, _Prequest = MPI.Request, MPI.Prequest  # mpi4py's, also while tracing replaces them
 
-
-class TracedRequest(_Request):
+class TracedRequest(MPI.Request):
     """A request whose number is in the trace.
 
     Attributes:
@@ -38,6 +38,7 @@ class TracedRequest(_Request):
             if self.asks and status is not None:
                 rec.found(self.slot, status.source, status.tag)
             rec.complete(self.slot)
+            self.slot = None  # a request that is null already has nothing more to tell
 
     def Wait(self, status: MPI.Status | None = None) -> Any:
         """Wait for the request."""
@@ -205,7 +206,7 @@ class TracedRequest(_Request):
         return cls._some("testsome", requests, statuses)
 
 
-class TracedPrequest(TracedRequest, _Prequest):
+class TracedPrequest(TracedRequest, MPI.Prequest):
     """A persistent request: each start is recorded as a send or a receive of its own."""
 
     name: str
