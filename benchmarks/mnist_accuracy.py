@@ -20,6 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from course import data
 from course.deep import models
 
 FIELDS = "model seed epochs batch_size test_loss test_accuracy seconds".split()
@@ -59,7 +60,6 @@ def main():
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--mnist", help="mnist.npz", required=True)
     options = parser.parse_args()
 
     RESULTS.parent.mkdir(exist_ok=True)
@@ -70,13 +70,13 @@ def main():
     else:
         RESULTS.write_text(",".join(FIELDS) + "\n")
 
-    with np.load(options.mnist) as file:
-        arrays = (
-            file["x_train"].astype("float32") / 255,
-            keras.utils.to_categorical(file["y_train"], 10),
-            file["x_test"].astype("float32") / 255,
-            keras.utils.to_categorical(file["y_test"], 10),
-        )
+    (x_train, y_train), (x_test, y_test) = data.mnist()
+    arrays = (
+        x_train.astype("float32") / 255,
+        keras.utils.to_categorical(y_train, 10),
+        x_test.astype("float32") / 255,
+        keras.utils.to_categorical(y_test, 10),
+    )
     device = "gpu" if tf.config.list_physical_devices("GPU") else platform.machine()
     for model, seed in runs(options.seeds):
         if (model, seed) in done:
