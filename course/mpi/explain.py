@@ -50,6 +50,11 @@ class Explanation:
         return TITLES[self.kind]
 
     @property
+    def says_nothing_new(self) -> bool:
+        """Whether it only repeats that a rank failed, with nobody waiting for it."""
+        return self.kind in OVER[1:] and not self.waits
+
+    @property
     def mend(self) -> str:
         """What usually helps."""
         return MENDS[self.kind]

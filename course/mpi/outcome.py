@@ -223,7 +223,8 @@ class RankError(RunError):
         if same:
             parts.append(f"the same on rank {', '.join(str(rank.number) for rank in same)}")
         parts += [rank.story() for rank in failed[1:] if rank not in same]
-        if explanation is not None and explanation.kind != "none":
+        told = explanation is None or explanation.kind == "none"
+        if explanation is not None and not (told or explanation.says_nothing_new):
             parts.append(str(explanation))
         if run.output:
             parts.append(f"output:\n{run.output[-2000:]}")

@@ -102,11 +102,13 @@ def limit_memory(size: int | None) -> None:
 
 
 def user_traceback(error: BaseException) -> str:
-    """Format `error` without the frames of this file."""
-    where = error.__traceback__
-    while where is not None and where.tb_frame.f_code.co_filename == __file__:
-        where = where.tb_next
-    return "".join(traceback.format_exception(type(error), error, where))
+    """Format `error` without the frames of this file and of tracing."""
+    story = traceback.TracebackException.from_exception(error)
+    folder = os.path.dirname(os.path.abspath(__file__))
+    own = (__file__, os.path.join(folder, "worker.py"), os.path.join(folder, "traced"))
+    frames = [frame for frame in story.stack if not frame.filename.startswith(own)]
+    story.stack = traceback.StackSummary.from_list(frames)
+    return "".join(story.format())
 
 
 def work(stem: Path, rank: int, job: dict[str, Any]) -> int:
