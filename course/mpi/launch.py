@@ -15,7 +15,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from typing import Any
 
 from course.mpi import guard, ship
 from course.mpi.outcome import DeadlineError, DeadlockError, LaunchError, Rank, RankError, Run
+from course.processes import find_mpiexec, mpi_environment
 
 POLL = 0.01  # seconds between two looks at the ranks' reports
 GRACE = 0.25  # seconds that other ranks get to report, too, once one has failed
@@ -31,42 +31,26 @@ LEAVE = 3.0  # seconds for MPI_Finalize once every rank has reported
 
 # What an outer MPI job sets for its own ranks; an mpiexec inside it must not see them.
 FOREIGN = ("PMI_", "PMIX_", "HYDI_", "OMPI_COMM_WORLD_", "OMPI_UNIVERSE", "MPI_LOCAL", "PRTE_")
-# Open MPI refuses root and more ranks than cores unless told otherwise; MPICH does not.
-OPEN_MPI = {
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "PRTE_ALLOW_RUN_AS_ROOT": "1",
-    "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
-    "OMPI_MCA_rmaps_base_oversubscribe": "1",
-}
 
 
-def mpiexec() -> str:
-    """Return the MPI launcher: the one beside this Python, else the first on PATH.
+def launcher() -> str:
+    """Return the path of ``mpiexec``.
 
     Raises:
         LaunchError: There is none.
     """
-    for path in (sysconfig.get_path("scripts"), None):
-        found = shutil.which("mpiexec", path=path)
-        if found:
-            return found
-    raise LaunchError(
-        f"expected mpiexec in {sysconfig.get_path('scripts')} or on PATH, found none: "
-        "install an MPI library into this environment (pip install mpich)"
-    )
+    try:
+        return find_mpiexec()
+    except FileNotFoundError as error:
+        raise LaunchError(str(error)) from None
 
 
 def environment(ranks: int, directory: Path) -> dict[str, str]:
     """Return the environment for the launcher: this process's, without an outer MPI's marks."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
-    threads = str(max(1, (os.cpu_count() or 1) // ranks))
-    kept.setdefault("OMP_NUM_THREADS", threads)
-    kept.setdefault("OPENBLAS_NUM_THREADS", threads)
     return {
         **kept,
-        **OPEN_MPI,
+        **mpi_environment(ranks),
         "PRTE_MCA_prte_tmpdir_base": str(directory),
         "COURSE_EXPECTED_RANKS": str(ranks),
         "PYTHONUNBUFFERED": "1",
@@ -116,14 +100,14 @@ def run(
         raise ValueError(f"ranks must be a positive whole number, got {ranks!r}")
     if not timeout > 0:
         raise ValueError(f"timeout must be a positive number of seconds, got {timeout!r}")
-    launcher = mpiexec()
+    program = launcher()
     directory = Path(tempfile.mkdtemp(prefix="ranks-"))
     try:
         job = ship.job(function, args, kwargs)
         job |= {"ranks": ranks, "trace": trace, "memory": memory, "max_output": max_output}
-        job["launcher"] = launcher
+        job["launcher"] = program
         ship.save(directory / "job", job)
-        return _Watch(directory, ranks, timeout, trace, launcher).run()
+        return _Watch(directory, ranks, timeout, trace, program).run()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

@@ -214,8 +214,14 @@ def test_a_foreign_launcher_is_noticed(monkeypatch, tmp_path):
     fake = tmp_path / "mpiexec"
     fake.write_text('#!/bin/sh\nshift 2\nPMI_RANK=0 PMI_SIZE= exec "$@"\n')
     fake.chmod(0o755)
-    monkeypatch.setattr("course.mpi.launch.mpiexec", lambda: str(fake))
+    monkeypatch.setattr("course.mpi.launch.find_mpiexec", lambda: str(fake))
     with pytest.raises(RankError, match="expected a world of 2 ranks, got 1"):
+        run(lambda comm: comm.size, 2, timeout=60)
+
+
+def test_no_launcher(monkeypatch):
+    monkeypatch.setenv("COURSE_MPIEXEC", "/nowhere/mpiexec")
+    with pytest.raises(LaunchError, match="COURSE_MPIEXEC is '/nowhere/mpiexec'"):
         run(lambda comm: comm.size, 2, timeout=60)
 
 
@@ -223,7 +229,7 @@ def test_a_launcher_that_fails_is_quoted(monkeypatch, tmp_path):
     fake = tmp_path / "mpiexec"
     fake.write_text("#!/bin/sh\necho no hosts left >&2\nexit 9\n")
     fake.chmod(0o755)
-    monkeypatch.setattr("course.mpi.launch.mpiexec", lambda: str(fake))
+    monkeypatch.setattr("course.mpi.launch.find_mpiexec", lambda: str(fake))
     with pytest.raises(LaunchError, match="exit status 9:\nno hosts left"):
         run(lambda comm: comm.size, 2, timeout=60)
 
