@@ -1,0 +1,243 @@
+"""Local clustering, second part: which core points are connected."""
+
+import numpy as np
+from numba import njit
+
+from course.clustering.boxes import LEAF, box_gap, is_within, meets_core, point_gap
+from course.clustering.cores import GRAIN
+from course.clustering.index import REACH, Index
+from course.clustering.neighbours import follow_row, search_tree, start_pointers
+from course.clustering.threads import Threads
+from course.clustering.unionfind import find, flatten, link
+
+
+@njit(nogil=True, cache=True)
+def core_in_cell(index: Index, core: np.ndarray, query: np.ndarray, cell: int) -> bool:
+    """Say whether `query` has a core point of `cell` as its neighbour."""
+    points, eps2 = index.points, index.eps2
+    a, b = index.start[cell], index.start[cell + 1]
+    at, end = index.box_start[cell], index.box_start[cell + 1]
+    if at == end:
+        return meets_core(points, core, query, a, b, eps2)
+    if point_gap(query, index.boxes[at]) > eps2:
+        return False
+    if at + 1 == end:
+        return meets_core(points, core, query, a, b, eps2)
+    for leaf in range(end - at - 1):
+        if point_gap(query, index.boxes[at + 1 + leaf]) <= eps2:
+            low = a + leaf * LEAF
+            if meets_core(points, core, query, low, min(low + LEAF, b), eps2):
+                return True
+    return False
+
+
+@njit(nogil=True, cache=True)
+def _touch(index: Index, core: np.ndarray, one: int, other: int, query: np.ndarray) -> bool:
+    """Say whether a core point of cell `one` has one of cell `other` as its neighbour."""
+    points, eps2 = index.points, index.eps2
+    d = points.shape[0]
+    a, b = index.start[one], index.start[one + 1]
+    at, end = index.box_start[one], index.box_start[one + 1]
+    far = index.box_start[other]
+    boxed = far < index.box_start[other + 1]
+    if at < end and boxed and box_gap(index.boxes[at], index.boxes[far]) > eps2:
+        return False
+    for low in range(a, b, LEAF):
+        if at + 1 < end and boxed:
+            leaf = index.boxes[at + 1 + (low - a) // LEAF]
+            if box_gap(leaf, index.boxes[far]) > eps2:
+                continue
+        for i in range(low, min(low + LEAF, b)):
+            if core[i]:
+                for k in range(d):
+                    query[k] = points[k, i]
+                if core_in_cell(index, core, query, other):
+                    return True
+    return False
+
+
+@njit(nogil=True, cache=True)
+def _link_points(
+    index: Index, core: np.ndarray, parent: np.ndarray, one: int, other: int, query: np.ndarray
+) -> None:
+    """Link the neighbouring core points of two cells of which one or both are not tight."""
+    points, eps2 = index.points, index.eps2
+    d = points.shape[0]
+    at = index.box_start[other]
+    boxed = at < index.box_start[other + 1]
+    for i in range(index.start[one], index.start[one + 1]):
+        if not core[i]:
+            continue
+        for k in range(d):
+            query[k] = points[k, i]
+        if boxed and point_gap(query, index.boxes[at]) > eps2:
+            continue
+        begin = i + 1 if one == other else index.start[other]
+        for j in range(begin, index.start[other + 1]):
+            if core[j] and is_within(points, query, j, eps2):
+                link(parent, i, j)
+                if index.tight[other]:
+                    break
+
+
+@njit(nogil=True, cache=True)
+def _link_cells(
+    index: Index,
+    core: np.ndarray,
+    parent: np.ndarray,
+    chief: np.ndarray,
+    one: int,
+    other: int,
+    query: np.ndarray,
+) -> None:
+    """Link two cells with core points, if any of these are neighbours."""
+    if not (index.tight[one] and index.tight[other]):
+        _link_points(index, core, parent, one, other, query)
+        return
+    if one == other or find(parent, chief[one]) == find(parent, chief[other]):
+        return
+    small = index.start[one + 1] - index.start[one]
+    if small > index.start[other + 1] - index.start[other]:
+        one, other = other, one
+    if _touch(index, core, one, other, query):
+        link(parent, chief[one], chief[other])
+
+
+@njit(nogil=True, cache=True)
+def _start_trees(
+    index: Index,
+    owned: int,
+    core: np.ndarray,
+    parent: np.ndarray,
+    chief: np.ndarray,
+    mine: np.ndarray,
+    first: int,
+    last: int,
+) -> None:
+    """Make one tree of the core points of each tight cell; note its first core point."""
+    for cell in range(first, last):
+        head = -1
+        mine[cell] = 0
+        for i in range(index.start[cell], index.start[cell + 1]):
+            if index.order[i] < owned:
+                mine[cell] = 1
+            parent[i] = i
+            if core[i]:
+                if head < 0:
+                    head = i
+                if index.tight[cell]:
+                    parent[i] = head
+        chief[cell] = head
+
+
+@njit(nogil=True, cache=True)
+def _link_grid(
+    index: Index,
+    core: np.ndarray,
+    parent: np.ndarray,
+    chief: np.ndarray,
+    mine: np.ndarray,
+    near: bool,
+    first: int,
+    last: int,
+) -> None:
+    """Link each of the cells ``first:last`` with later ones that touch it, or with the rest."""
+    pointers = start_pointers(index, first)
+    edges = np.empty(2 * REACH + 2, dtype=np.int64)
+    query = np.empty(index.points.shape[0], dtype=np.float64)
+    for cell in range(first, last):
+        if chief[cell] < 0:
+            continue
+        if near and not index.tight[cell]:
+            _link_points(index, core, parent, cell, cell, query)
+        for row in range(len(index.rows)):
+            if index.rows[row] < 0:
+                continue  # seen from the other side
+            close = True
+            for k in range(index.offsets.shape[1]):
+                close = close and abs(index.offsets[row, k]) <= 1
+            if near and not close:
+                continue
+            follow_row(index, cell, row, pointers, edges)
+            inner, outer = edges[REACH - 1], edges[REACH + 2]
+            begin, end = (inner, outer) if near else (edges[0], edges[2 * REACH + 1])
+            for other in range(max(begin, cell + 1), end):
+                if not near and close and inner <= other < outer:
+                    continue
+                if chief[other] >= 0 and (mine[cell] or mine[other]):
+                    _link_cells(index, core, parent, chief, cell, other, query)
+
+
+@njit(nogil=True, cache=True)
+def _link_tree(
+    index: Index,
+    core: np.ndarray,
+    parent: np.ndarray,
+    chief: np.ndarray,
+    mine: np.ndarray,
+    first: int,
+    last: int,
+) -> None:
+    """Link each of the cells ``first:last`` with itself and later ones."""
+    found = np.empty(len(index.tight), dtype=np.int32)
+    query = np.empty(index.points.shape[0], dtype=np.float64)
+    for cell in range(first, last):
+        if chief[cell] < 0:
+            continue
+        count = search_tree(index, cell, found)
+        for other in found[:count]:
+            if other >= cell and chief[other] >= 0 and (mine[cell] or mine[other]):
+                _link_cells(index, core, parent, chief, cell, other, query)
+
+
+def connect_cores(index: Index, owned: int, core: np.ndarray, threads: Threads) -> np.ndarray:
+    """Join core points that are neighbours into components.
+
+    Pairs of which neither point is the rank's own are left to the ranks that own them.
+
+    Args:
+        index: all points that the rank sees.
+        owned: rows of the input below this are the rank's own.
+        core: uint8 (n,), in the order of the index.
+        threads: the pool that does the work.
+
+    Returns:
+        int32 (n,): for a core point the first point of its component, else -1.
+    """
+    parent = np.empty(len(core), dtype=np.int32)
+    chief = np.empty(len(index.tight), dtype=np.int32)
+    mine = np.empty(len(index.tight), dtype=np.uint8)
+    ranges = threads.ranges(len(chief), GRAIN)
+    threads.map(_start_trees, ranges, index, owned, core, parent, chief, mine)
+    forest = (index, core, parent, chief, mine)
+    if len(index.rows):
+        # Cells that touch are linked first, so that most of the others need no distances.
+        threads.map(_link_grid, ranges, *forest, True)
+        threads.map(_link_grid, ranges, *forest, False)
+    else:
+        threads.map(_link_tree, ranges, *forest)
+    threads.map(flatten, threads.ranges(len(core), 1 << 14), parent, core)
+    return parent
+
+
+@njit(nogil=True, cache=True)
+def lowest_members(parent: np.ndarray, order: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return for each component the lowest of its members' `rows`, at its first point.
+
+    Args:
+        parent: int32 (n,), what `connect_cores` returned.
+        order: int32 (n,), the order of the index.
+        rows: int64 (n,), the number of each row of the input among those of all ranks;
+            or empty, for just 0 to n - 1.
+
+    Returns:
+        int64 (n,): valid at the first point of each component, else -1.
+    """
+    lowest = np.full(len(parent), -1, dtype=np.int64)
+    for i in range(len(parent)):
+        root = parent[i]
+        if root >= 0:
+            row = rows[order[i]] if len(rows) else np.int64(order[i])
+            if lowest[root] < 0 or row < lowest[root]:
+                lowest[root] = row
+    return lowest

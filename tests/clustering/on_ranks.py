@@ -1,0 +1,79 @@
+"""Cluster many problems on the ranks of this world; rank 0 prints what went wrong, as JSON."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+from mpi4py import MPI
+
+sys.path.insert(0, str(Path(__file__).parent))
+import cases
+
+from course.clustering import HPDBSCAN, redistribute
+
+
+def compare(comm: MPI.Comm, number: int) -> list[str]:
+    rng = np.random.default_rng(number)
+    case = cases.make(rng, number)
+    cuts = cases.cut(rng, len(case.data), comm.size)
+    mine = case.data[cuts[comm.rank] : cuts[comm.rank + 1]]
+    if not len(mine) and rng.integers(2):
+        mine = []  # a chunk without rows need not know how wide rows are
+    redistribute.ROUND = (64, 1 << 25)[number % 2]  # points travel in many rounds, or in one
+    model = HPDBSCAN(case.eps, case.min_samples, comm=comm, threads=1 + number % 2).fit(mine)
+    labels = comm.gather(model.labels_)
+    core = comm.gather(model.core_sample_indices_ + cuts[comm.rank])
+    clusters = comm.gather(model.n_clusters_)
+    if comm.rank:
+        return []
+    want_labels, want_core = cases.expected(case)
+    faults = []
+    if not np.array_equal(np.concatenate(labels), want_labels):
+        faults.append(f"{case.name}: labels differ from scikit-learn's")
+    if not np.array_equal(np.concatenate(core), want_core):
+        faults.append(f"{case.name}: core points differ from scikit-learn's")
+    if set(clusters) != {want_labels.max() + 1}:
+        faults.append(f"{case.name}: n_clusters_ is {clusters}")
+    return faults
+
+
+def refusals(comm: MPI.Comm) -> dict[str, list[str]]:
+    """What every rank says about input that one of them spoiled."""
+    last = comm.size - 1
+    good = np.random.default_rng(0).normal(size=(20, 2))
+    bad = np.where(np.arange(20)[:, None] == 7, np.nan, good)
+    attempts = {
+        "nan": (0.5, bad if comm.rank == last else good),
+        "infinite": (0.5, np.where(np.isnan(bad), np.inf, bad) if comm.rank == last else good),
+        "flat": (0.5, good[:, 0] if comm.rank == last else good),
+        "eps": (-1.0 if comm.rank == last else 0.5, good),
+        "nothing": (0.5, np.empty((0, 2))),
+    }
+    if comm.size > 1:
+        attempts["widths"] = (0.5, good[:, :1] if comm.rank == last else good)
+        attempts["different eps"] = (0.5 + 0.1 * comm.rank, good)
+    said = {}
+    for name, (eps, data) in attempts.items():
+        try:
+            HPDBSCAN(eps, comm=comm).fit(data)
+            text = "no error"
+        except ValueError as error:
+            text = str(error).splitlines()[0]
+        said[name] = comm.gather(text)
+    return said
+
+
+def main() -> None:
+    comm = MPI.COMM_WORLD
+    assert comm.size == int(os.environ["COURSE_EXPECTED_RANKS"])
+    faults = []
+    for number in range(int(sys.argv[1])):
+        faults += compare(comm, number)
+    said = refusals(comm)
+    if comm.rank == 0:
+        print(json.dumps({"faults": faults, "refusals": said}))
+
+
+main()
