@@ -77,6 +77,7 @@ def mosaic(
         ax.add_patch(frame)
     for i, caption in enumerate(captions or []):
         ax.text(lefts[i] + width / 2, tops[i] - 2, caption, ha="center", va="bottom", fontsize=10)
+    ax.set_xlim(-1.5, canvas.shape[1] + 0.5)
     ax.set_axis_off()
     ax.set_title(title)
     listed = f", captioned {', '.join(captions)}" if captions is not None else ""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from course.figures.base import describe
 
@@ -179,8 +179,44 @@ def times(
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xscale("log")
     ax.set_xlim(0.7 * low.min(), 1.8 * high.max())
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel(unit)
     ax.set_title(title)
     ax.grid(axis="x", alpha=0.3)
     listed = "; ".join(f"{n} {m:.3g} ({a:.3g} to {b:.3g})" for n, (a, m, b) in intervals.items())
     return describe(ax, f"{title} in {unit}, middle and spread: {listed}.")
+
+
+def functions(
+    x: Sequence[float],
+    values: Mapping[str, Sequence[float]],
+    xlabel: str,
+    ylabel: str,
+    title: str,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw functions of one variable as lines that differ in colour and dashes.
+
+    Args:
+        x: where the functions were evaluated.
+        values: values at `x`, by the name in the legend.
+        xlabel: label of the horizontal axis, with the unit.
+        ylabel: label of the vertical axis, with the unit.
+        title: title of the Axes.
+        ax: where to draw; by default a new figure.
+    """
+    if ax is None:
+        _, ax = plt.subplots(figsize=(6.2, 3.8), layout="constrained")
+    texts = []
+    for i, (name, heights) in enumerate(values.items()):
+        dashes = ("-", "--", "-.", ":")[i % 4]
+        ax.plot(x, heights, dashes, color=COLOURS[i % len(COLOURS)], linewidth=2, label=name)
+        texts.append(f"{name} runs from {min(heights):.3g} to {max(heights):.3g}")
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
+    ax.set_title(title)
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=9)
+    return describe(ax, f"{title} for {xlabel} from {x[0]:.3g} to {x[-1]:.3g}: {'; '.join(texts)}.")

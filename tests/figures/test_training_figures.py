@@ -70,3 +70,10 @@ def test_times():
     assert "CPU 10 (9 to 12)" in alternative(ax.figure)
     with pytest.raises(ValueError, match="low <= middle <= high"):
         training.times({"CPU": (3, 2, 4)})
+
+
+def test_functions():
+    ax = training.functions([0, 1, 2], {"a": [0, 1, 4], "b": [1, 1, 1]}, "x", "y", "Two")
+    assert list(ax.lines[0].get_ydata()) == [0, 1, 4]
+    assert ax.lines[0].get_linestyle() != ax.lines[1].get_linestyle()
+    assert "a runs from 0 to 4" in alternative(ax.figure)
