@@ -12,6 +12,8 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import NamedTuple
 
+from course.processes import cores, find_mpiexec, guarded, mpi_environment
+
 GOOD, NOTE, BAD = "ok", "note", "FAILS"
 GIB = 2**30
 
@@ -52,8 +54,6 @@ if MPI.COMM_WORLD.rank == 0:
 
 def mpi(ranks: int, timeout: float = 60) -> Finding:
     """Start `ranks` ranks by ``mpiexec`` and check that they are one world."""
-    from course.processes import find_mpiexec, guarded, mpi_environment
-
     try:
         mpiexec = find_mpiexec()
     except FileNotFoundError as error:
@@ -79,9 +79,8 @@ def mpi(ranks: int, timeout: float = 60) -> Finding:
 
 
 def _cores(ranks: int) -> Finding:
-    cores = os.cpu_count() or 1
-    usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else cores
-    found = f"{usable} of {cores} cores usable"
+    usable = cores()
+    found = f"{usable} of {os.cpu_count()} cores usable"
     if usable < ranks:
         return Finding("Cores", NOTE, found, "more ranks than cores work, but do not get faster")
     return Finding("Cores", GOOD, found)

@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from course.processes import guarded, kill_tree
+from course.processes import end, family, guarded
 
 FIRST = "notebooks/00_start.ipynb"
 CONFIG = Path(__file__).parent / "jupyter"
@@ -107,11 +107,11 @@ def _wait(server: "subprocess.Popen[bytes]", port: int, token: str, timeout: flo
 
 
 def _end(server: "subprocess.Popen[bytes]") -> None:
+    # The server first, so that it can end its kernels properly; then its guard.
+    for process in family(server.pid)[1:2]:
+        end([process], grace=15)
     server.terminate()
-    try:
-        server.wait(15)
-    except subprocess.TimeoutExpired:
-        kill_tree(server.pid)
+    server.wait(30)
 
 
 def run(notebook: str, output: str | None, full: bool, ranks: int | None, timeout: float) -> int:

@@ -1,26 +1,18 @@
-"""Find ``mpiexec``, and keep process trees from outliving whoever started them.
+"""Find ``mpiexec``, and keep process trees from outliving whoever started them."""
 
-``python -m course.processes PARENT COMMAND ...`` is the guard: it runs a command, and ends
-it with everything that it started as soon as the process PARENT is gone, or when the guard
-itself is asked to stop. ``mpiexec`` alone does not do that: after a SIGKILL of the notebook
-kernel, ranks that hang in a collective would spin for ever.
-"""
-
-import ctypes
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import sysconfig
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from types import FrameType
+from typing import TYPE_CHECKING
 
-POLL_SECONDS = 0.1
+if TYPE_CHECKING:
+    import psutil
+
 GRACE_SECONDS = 0.5
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 def find_mpiexec() -> str:
@@ -55,7 +47,7 @@ def mpi_environment(ranks: int) -> dict[str, str]:
     Threads per rank share the cores. Open MPI needs to be told that root and more ranks
     than cores are wanted; MPICH ignores those variables. What is set already is kept.
     """
-    threads = str(max(1, (len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1) // ranks))
+    threads = str(max(1, cores() // ranks))
     wanted = {
         "OMP_NUM_THREADS": threads,
         "OPENBLAS_NUM_THREADS": threads,
@@ -71,102 +63,52 @@ def mpi_environment(ranks: int) -> dict[str, str]:
     return {name: value for name, value in wanted.items() if name not in os.environ}
 
 
-def guarded(command: Iterable[str]) -> list[str]:
-    """Return `command` wrapped in the guard, tied to the life of the calling process."""
-    return [sys.executable, "-m", "course.processes", str(os.getpid()), *command]
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-def kill_tree(pid: int, grace: float = GRACE_SECONDS, itself: bool = True) -> None:
-    """End the descendants of process `pid`, and `pid` too where `itself`.
+def guarded(command: Iterable[str], folder: str | Path = os.devnull) -> list[str]:
+    """Return `command` wrapped in `course.mpi.guard`, tied to the life of this process.
 
-    SIGTERM first, SIGKILL to what is left after `grace` seconds. Returns when they are gone,
-    at the latest 5 s after the SIGKILL.
+    ``mpiexec`` alone does not end with the notebook kernel that started it: after a SIGKILL
+    of the kernel, ranks that hang in a collective would spin for ever.
+
+    Args:
+        command: program and arguments.
+        folder: removed, too, when this process is gone.
     """
+    guard = Path(__file__).parent / "mpi" / "guard.py"
+    return [sys.executable, str(guard), str(os.getpid()), str(folder), *command]
+
+
+def family(pid: int) -> "list[psutil.Process]":
+    """Return process `pid` and its descendants; an empty list where it is gone."""
     import psutil
 
     try:
         root = psutil.Process(pid)
-        family = root.children(recursive=True) + ([root] if itself else [])
+        return [root, *root.children(recursive=True)]
     except psutil.NoSuchProcess:
-        return
-    for stop, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
-        for process in family:
-            try:
-                process.send_signal(stop)
-            except psutil.NoSuchProcess:
-                pass
-        _, family = psutil.wait_procs(family, timeout=patience)
-        try:  # whoever was started or adopted meanwhile
-            known = set(family)
-            family += [child for child in root.children(recursive=True) if child not in known]
-        except psutil.NoSuchProcess:
-            pass
-        if not family:
-            return
+        return []
 
 
-class _Stop(Exception):
-    pass
+def end(processes: "Iterable[psutil.Process]", grace: float = GRACE_SECONDS) -> None:
+    """End `processes`: SIGTERM, and SIGKILL to those that are left after `grace` seconds.
 
-
-def _stop(signum: int, frame: FrameType | None) -> None:
-    raise _Stop
-
-
-def guard(parent: int, command: Sequence[str]) -> int:
-    """Run `command` until it ends, `parent` is gone, or a signal asks to stop.
-
-    Returns the exit status of the command (128 + signal where one killed it, or where the
-    guard was stopped).
+    Returns when they are gone, at the latest 5 s after the SIGKILL.
     """
-    if sys.platform == "linux":
-        # Orphans of the command become our children, so that we can find and end them.
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, _stop)
-    child: subprocess.Popen[bytes] | None = None
-    status = 128 + signal.SIGTERM
-    try:
-        child = subprocess.Popen(command)
-        while os.getppid() == parent:
-            try:
-                code = child.wait(POLL_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
-            status = code if code >= 0 else 128 - code
-            break
-    except _Stop:
-        pass
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        deadline = time.monotonic() + 10
-        while _children() and time.monotonic() < deadline:
-            kill_tree(os.getpid(), itself=False)
-            _reap()
-    return status
-
-
-def _children() -> bool:
     import psutil
 
-    return bool(psutil.Process().children(recursive=True))
-
-
-def _reap() -> None:
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass
-
-
-def main() -> None:
-    """Entry point of ``python -m course.processes PARENT COMMAND ...``."""
-    if len(sys.argv) < 3 or not sys.argv[1].isdecimal():
-        sys.exit("usage: python -m course.processes PARENT COMMAND ...")
-    sys.exit(guard(int(sys.argv[1]), sys.argv[2:]))
-
-
-if __name__ == "__main__":
-    main()
+    left = list(processes)
+    for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
+        for process in left:
+            try:
+                process.send_signal(number)
+            except psutil.NoSuchProcess:
+                pass
+        _, left = psutil.wait_procs(left, timeout=patience)
+        if not left:
+            return

@@ -70,12 +70,13 @@ def test_guard_passes_the_exit_status_on(code, status):
     assert subprocess.run(processes.guarded([sys.executable, "-c", code])).returncode == status
 
 
-def test_guard_says_how_it_is_used():
-    done = subprocess.run(
-        [sys.executable, "-m", "course.processes", "x"], capture_output=True, text=True
-    )
-    assert done.returncode == 1
-    assert "usage" in done.stderr
+def test_end_kills_what_ignores_sigterm():
+    stubborn = subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE)
+    stubborn.stdout.readline()
+    everyone = processes.family(stubborn.pid)
+    assert len(everyone) == 2
+    processes.end(everyone, grace=0.1)
+    assert gone(everyone)
 
 
 def test_mpiexec_is_the_environments_own_without_any_path(monkeypatch):

@@ -18,7 +18,7 @@ from traitlets.config import Config
 from course import settings
 from course.engines import magics, remote, stacks, waiting
 from course.engines.errors import EnginesDied, EnginesError, ranks_text
-from course.processes import find_mpiexec, guarded, kill_tree, mpi_environment
+from course.processes import end, family, find_mpiexec, guarded, mpi_environment
 
 # An engine counts as registered after two heartbeats; ipyparallel's own 3 s between them
 # was most of the time that engines took to come up.
@@ -51,6 +51,7 @@ class Engines:
         self.cells: dict[str, str] = {}
         self.pending: ipp.AsyncResult | None = None
         self._cluster: ipp.Cluster | None = None
+        self._family: list[psutil.Process] = []
         self._launch(start_timeout)
 
     def __repr__(self) -> str:
@@ -71,7 +72,7 @@ class Engines:
         progress = waiting.Progress(f"Starting {self.n} MPI engines")
         self._directory = Path(tempfile.mkdtemp(prefix="course-engines-"))
         config = Config()
-        config.MPILauncher.mpi_cmd = guarded([find_mpiexec()])
+        config.MPILauncher.mpi_cmd = guarded([find_mpiexec()], self._directory)
         config.MPIEngineSetLauncher.environment = mpi_environment(self.n)
         # The nannies would double the processes and make stopping slow; `waiting` watches
         # the MPI job itself, and `stacks` signals the ranks.
@@ -146,6 +147,7 @@ class Engines:
         self.library = ranks[0]["library"].splitlines()[0].strip(" \0").replace(":      ", " ")
         self.view = self.client[[target for _, target in by_rank]]
         self.view.block = True
+        self._family = [p for launcher in self._launchers() for p in family(launcher.pid)]
         magics.activate(self)
 
     def _launchers(self) -> list[Any]:
@@ -178,11 +180,13 @@ class Engines:
             if client is not None:
                 client.close(linger=0)
             launchers = [*cluster.engines.values(), cluster.controller]
-            for launcher in launchers:
-                if launcher is not None and launcher.pid > 0:
-                    kill_tree(launcher.pid)
-                    launcher._popen_process.poll()
-                    Path(launcher.output_file).unlink(missing_ok=True)
+            started = [item for item in launchers if item is not None and item.pid > 0]
+            # The guards end their families; what is left is that of a guard that was killed.
+            end([psutil.Process(item.pid) for item in started if _running(item.pid)], grace=12)
+            end(process for process in self._family if process.is_running())
+            for launcher in started:
+                launcher._popen_process.poll()
+                Path(launcher.output_file).unlink(missing_ok=True)
             if cluster.controller is not None:
                 for file in cluster.controller.connection_files.values():
                     Path(file).unlink(missing_ok=True)

@@ -140,8 +140,11 @@ def test_recovery_from_stopped_ranks_and_a_dead_controller(healthy):
     with pytest.raises(Hang, match="does not answer"):
         healthy.run(total, 1, timeout=0.5)
     os.kill(healthy._cluster.controller.pid, signal.SIGKILL)
+    before = family()
     healthy.recover()
     assert works(healthy)
+    left = [p for p in before if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    assert not left
 
 
 def test_more_ranks_than_cores_without_mpiexec_on_the_path(monkeypatch):
