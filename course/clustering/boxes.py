@@ -7,7 +7,8 @@ float64. Rounding never reverses an inequality: if ``a <= b <= c`` then the roun
 box's gap and reach, computed in the same order of operations, are exact bounds of what
 the same formula gives for the points inside.
 
-Points are stored by dimension, shape (d, n); boxes as (box, low or high, d).
+Points are stored by dimension, shape (d, n); boxes as (box, low or high, d). Functions take
+the whole array and a number, because a view costs more than the arithmetic: it is counted.
 """
 
 import numpy as np
@@ -17,8 +18,8 @@ LEAF = 32  # points that are searched without a further box
 
 
 @njit(nogil=True, cache=True)
-def enclose(points: np.ndarray, start: int, stop: int, box: np.ndarray) -> None:
-    """Store in `box`, shape (2, d), the bounds of ``points[:, start:stop]``."""
+def enclose(points: np.ndarray, start: int, stop: int, boxes: np.ndarray, at: int) -> None:
+    """Store in ``boxes[at]`` the bounds of ``points[:, start:stop]``."""
     for k in range(points.shape[0]):
         low = points[k, start]
         high = low
@@ -26,56 +27,56 @@ def enclose(points: np.ndarray, start: int, stop: int, box: np.ndarray) -> None:
             value = points[k, i]
             low = min(low, value)
             high = max(high, value)
-        box[0, k] = low
-        box[1, k] = high
+        boxes[at, 0, k] = low
+        boxes[at, 1, k] = high
 
 
 @njit(nogil=True, cache=True)
-def diagonal(box: np.ndarray) -> float:
-    """Return an upper bound of the squared distance of two points in `box`."""
+def diagonal(boxes: np.ndarray, at: int) -> float:
+    """Return an upper bound of the squared distance of two points in ``boxes[at]``."""
     total = 0.0
-    for k in range(box.shape[1]):
-        side = np.float64(box[1, k]) - np.float64(box[0, k])
+    for k in range(boxes.shape[2]):
+        side = float(boxes[at, 1, k]) - float(boxes[at, 0, k])
         total += side * side
     return total
 
 
 @njit(nogil=True, cache=True)
-def point_gap(query: np.ndarray, box: np.ndarray) -> float:
-    """Return a lower bound of the squared distance of `query` to a point in `box`."""
+def point_gap(query: np.ndarray, boxes: np.ndarray, at: int) -> float:
+    """Return a lower bound of the squared distance of `query` to a point in ``boxes[at]``."""
     total = 0.0
-    for k in range(box.shape[1]):
+    for k in range(boxes.shape[2]):
         value = query[k]
         side = 0.0
-        if value < box[0, k]:
-            side = np.float64(box[0, k]) - value
-        elif value > box[1, k]:
-            side = value - np.float64(box[1, k])
+        if value < boxes[at, 0, k]:
+            side = float(boxes[at, 0, k]) - value
+        elif value > boxes[at, 1, k]:
+            side = value - float(boxes[at, 1, k])
         total += side * side
     return total
 
 
 @njit(nogil=True, cache=True)
-def point_reach(query: np.ndarray, box: np.ndarray) -> float:
-    """Return an upper bound of the squared distance of `query` to a point in `box`."""
+def point_reach(query: np.ndarray, boxes: np.ndarray, at: int) -> float:
+    """Return an upper bound of the squared distance of `query` to a point in ``boxes[at]``."""
     total = 0.0
-    for k in range(box.shape[1]):
+    for k in range(boxes.shape[2]):
         value = query[k]
-        side = max(abs(value - np.float64(box[0, k])), abs(np.float64(box[1, k]) - value))
+        side = max(abs(value - float(boxes[at, 0, k])), abs(float(boxes[at, 1, k]) - value))
         total += side * side
     return total
 
 
 @njit(nogil=True, cache=True)
-def box_gap(one: np.ndarray, other: np.ndarray) -> float:
-    """Return a lower bound of the squared distance of a point in `one` to one in `other`."""
+def box_gap(boxes: np.ndarray, at: int, others: np.ndarray, other: int) -> float:
+    """Return a lower bound of the squared distance of points in two boxes."""
     total = 0.0
-    for k in range(one.shape[1]):
+    for k in range(boxes.shape[2]):
         side = 0.0
-        if one[1, k] < other[0, k]:
-            side = np.float64(other[0, k]) - np.float64(one[1, k])
-        elif other[1, k] < one[0, k]:
-            side = np.float64(one[0, k]) - np.float64(other[1, k])
+        if boxes[at, 1, k] < others[other, 0, k]:
+            side = float(others[other, 0, k]) - float(boxes[at, 1, k])
+        elif others[other, 1, k] < boxes[at, 0, k]:
+            side = float(boxes[at, 0, k]) - float(others[other, 1, k])
         total += side * side
     return total
 

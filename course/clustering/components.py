@@ -12,19 +12,27 @@ from course.clustering.unionfind import find, flatten, link
 
 
 @njit(nogil=True, cache=True)
-def core_in_cell(index: Index, core: np.ndarray, query: np.ndarray, cell: int) -> bool:
+def core_in_cell(
+    points: np.ndarray,
+    start: np.ndarray,
+    box_start: np.ndarray,
+    boxes: np.ndarray,
+    eps2: float,
+    core: np.ndarray,
+    query: np.ndarray,
+    cell: int,
+) -> bool:
     """Say whether `query` has a core point of `cell` as its neighbour."""
-    points, eps2 = index.points, index.eps2
-    a, b = index.start[cell], index.start[cell + 1]
-    at, end = index.box_start[cell], index.box_start[cell + 1]
+    a, b = start[cell], start[cell + 1]
+    at, end = box_start[cell], box_start[cell + 1]
     if at == end:
         return meets_core(points, core, query, a, b, eps2)
-    if point_gap(query, index.boxes[at]) > eps2:
+    if point_gap(query, boxes, at) > eps2:
         return False
     if at + 1 == end:
         return meets_core(points, core, query, a, b, eps2)
     for leaf in range(end - at - 1):
-        if point_gap(query, index.boxes[at + 1 + leaf]) <= eps2:
+        if point_gap(query, boxes, at + 1 + leaf) <= eps2:
             low = a + leaf * LEAF
             if meets_core(points, core, query, low, min(low + LEAF, b), eps2):
                 return True
@@ -32,26 +40,33 @@ def core_in_cell(index: Index, core: np.ndarray, query: np.ndarray, cell: int) -
 
 
 @njit(nogil=True, cache=True)
-def _touch(index: Index, core: np.ndarray, one: int, other: int, query: np.ndarray) -> bool:
+def _touch(
+    points: np.ndarray,
+    start: np.ndarray,
+    box_start: np.ndarray,
+    boxes: np.ndarray,
+    eps2: float,
+    core: np.ndarray,
+    query: np.ndarray,
+    one: int,
+    other: int,
+) -> bool:
     """Say whether a core point of cell `one` has one of cell `other` as its neighbour."""
-    points, eps2 = index.points, index.eps2
-    d = points.shape[0]
-    a, b = index.start[one], index.start[one + 1]
-    at, end = index.box_start[one], index.box_start[one + 1]
-    far = index.box_start[other]
-    boxed = far < index.box_start[other + 1]
-    if at < end and boxed and box_gap(index.boxes[at], index.boxes[far]) > eps2:
+    a, b = start[one], start[one + 1]
+    at, end = box_start[one], box_start[one + 1]
+    far = box_start[other]
+    boxed = far < box_start[other + 1]
+    if at < end and boxed and box_gap(boxes, at, boxes, far) > eps2:
         return False
     for low in range(a, b, LEAF):
         if at + 1 < end and boxed:
-            leaf = index.boxes[at + 1 + (low - a) // LEAF]
-            if box_gap(leaf, index.boxes[far]) > eps2:
+            if box_gap(boxes, at + 1 + (low - a) // LEAF, boxes, far) > eps2:
                 continue
         for i in range(low, min(low + LEAF, b)):
             if core[i]:
-                for k in range(d):
+                for k in range(len(query)):
                     query[k] = points[k, i]
-                if core_in_cell(index, core, query, other):
+                if core_in_cell(points, start, box_start, boxes, eps2, core, query, other):
                     return True
     return False
 
@@ -61,46 +76,22 @@ def _link_points(
     index: Index, core: np.ndarray, parent: np.ndarray, one: int, other: int, query: np.ndarray
 ) -> None:
     """Link the neighbouring core points of two cells of which one or both are not tight."""
-    points, eps2 = index.points, index.eps2
-    d = points.shape[0]
+    points, start, boxes, eps2 = index.points, index.start, index.boxes, index.eps2
     at = index.box_start[other]
     boxed = at < index.box_start[other + 1]
-    for i in range(index.start[one], index.start[one + 1]):
+    for i in range(start[one], start[one + 1]):
         if not core[i]:
             continue
-        for k in range(d):
+        for k in range(len(query)):
             query[k] = points[k, i]
-        if boxed and point_gap(query, index.boxes[at]) > eps2:
+        if boxed and point_gap(query, boxes, at) > eps2:
             continue
-        begin = i + 1 if one == other else index.start[other]
-        for j in range(begin, index.start[other + 1]):
+        begin = i + 1 if one == other else start[other]
+        for j in range(begin, start[other + 1]):
             if core[j] and is_within(points, query, j, eps2):
                 link(parent, i, j)
                 if index.tight[other]:
                     break
-
-
-@njit(nogil=True, cache=True)
-def _link_cells(
-    index: Index,
-    core: np.ndarray,
-    parent: np.ndarray,
-    chief: np.ndarray,
-    one: int,
-    other: int,
-    query: np.ndarray,
-) -> None:
-    """Link two cells with core points, if any of these are neighbours."""
-    if not (index.tight[one] and index.tight[other]):
-        _link_points(index, core, parent, one, other, query)
-        return
-    if one == other or find(parent, chief[one]) == find(parent, chief[other]):
-        return
-    small = index.start[one + 1] - index.start[one]
-    if small > index.start[other + 1] - index.start[other]:
-        one, other = other, one
-    if _touch(index, core, one, other, query):
-        link(parent, chief[one], chief[other])
 
 
 @njit(nogil=True, cache=True)
@@ -115,17 +106,18 @@ def _start_trees(
     last: int,
 ) -> None:
     """Make one tree of the core points of each tight cell; note its first core point."""
+    order, start, tight = index.order, index.start, index.tight
     for cell in range(first, last):
         head = -1
         mine[cell] = 0
-        for i in range(index.start[cell], index.start[cell + 1]):
-            if index.order[i] < owned:
+        for i in range(start[cell], start[cell + 1]):
+            if order[i] < owned:
                 mine[cell] = 1
             parent[i] = i
             if core[i]:
                 if head < 0:
                     head = i
-                if index.tight[cell]:
+                if tight[cell]:
                     parent[i] = head
         chief[cell] = head
 
@@ -142,30 +134,43 @@ def _link_grid(
     last: int,
 ) -> None:
     """Link each of the cells ``first:last`` with later ones that touch it, or with the rest."""
+    points, start, tight = index.points, index.start, index.tight
+    box_start, boxes, eps2 = index.box_start, index.boxes, index.eps2
+    keys, rows = index.key, index.rows
+    close = np.ones(len(rows), dtype=np.uint8)
+    for row in range(len(rows)):
+        for k in range(index.offsets.shape[1]):
+            if abs(index.offsets[row, k]) > 1:
+                close[row] = 0
     pointers = start_pointers(index, first)
-    edges = np.empty(2 * REACH + 2, dtype=np.int64)
-    query = np.empty(index.points.shape[0], dtype=np.float64)
+    edges = np.empty((len(rows), 2 * REACH + 2), dtype=np.int64)
+    query = np.empty(points.shape[0], dtype=np.float64)
     for cell in range(first, last):
         if chief[cell] < 0:
             continue
-        if near and not index.tight[cell]:
+        if near and not tight[cell]:
             _link_points(index, core, parent, cell, cell, query)
-        for row in range(len(index.rows)):
-            if index.rows[row] < 0:
-                continue  # seen from the other side
-            close = True
-            for k in range(index.offsets.shape[1]):
-                close = close and abs(index.offsets[row, k]) <= 1
-            if near and not close:
-                continue
-            follow_row(index, cell, row, pointers, edges)
-            inner, outer = edges[REACH - 1], edges[REACH + 2]
-            begin, end = (inner, outer) if near else (edges[0], edges[2 * REACH + 1])
+        for row in range(len(rows)):
+            if rows[row] < 0 or (near and not close[row]):
+                continue  # the other cell sees this one
+            follow_row(keys, keys[cell] + rows[row], row, pointers, edges)
+            inner, outer = edges[row, REACH - 1], edges[row, REACH + 2]
+            begin, end = (inner, outer) if near else (edges[row, 0], edges[row, 2 * REACH + 1])
             for other in range(max(begin, cell + 1), end):
-                if not near and close and inner <= other < outer:
+                if not near and close[row] and inner <= other < outer:
                     continue
-                if chief[other] >= 0 and (mine[cell] or mine[other]):
-                    _link_cells(index, core, parent, chief, cell, other, query)
+                if chief[other] < 0 or not (mine[cell] or mine[other]):
+                    continue
+                if not (tight[cell] and tight[other]):
+                    _link_points(index, core, parent, cell, other, query)
+                    continue
+                if find(parent, chief[cell]) == find(parent, chief[other]):
+                    continue
+                one, two = cell, other
+                if start[one + 1] - start[one] > start[two + 1] - start[two]:
+                    one, two = other, cell
+                if _touch(points, start, box_start, boxes, eps2, core, query, one, two):
+                    link(parent, chief[cell], chief[other])
 
 
 @njit(nogil=True, cache=True)
@@ -179,15 +184,23 @@ def _link_tree(
     last: int,
 ) -> None:
     """Link each of the cells ``first:last`` with itself and later ones."""
-    found = np.empty(len(index.tight), dtype=np.int32)
-    query = np.empty(index.points.shape[0], dtype=np.float64)
+    points, start, tight = index.points, index.start, index.tight
+    box_start, boxes, eps2 = index.box_start, index.boxes, index.eps2
+    found = np.empty(len(tight), dtype=np.int32)
+    query = np.empty(points.shape[0], dtype=np.float64)
     for cell in range(first, last):
         if chief[cell] < 0:
             continue
-        count = search_tree(index, cell, found)
-        for other in found[:count]:
-            if other >= cell and chief[other] >= 0 and (mine[cell] or mine[other]):
-                _link_cells(index, core, parent, chief, cell, other, query)
+        cells = search_tree(index, cell, found)
+        for at in range(cells):
+            other = found[at]
+            if other < cell or chief[other] < 0 or not (mine[cell] or mine[other]):
+                continue
+            if not (tight[cell] and tight[other]):
+                _link_points(index, core, parent, cell, other, query)
+            elif find(parent, chief[cell]) != find(parent, chief[other]):
+                if _touch(points, start, box_start, boxes, eps2, core, query, cell, other):
+                    link(parent, chief[cell], chief[other])
 
 
 def connect_cores(index: Index, owned: int, core: np.ndarray, threads: Threads) -> np.ndarray:

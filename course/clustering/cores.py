@@ -9,6 +9,7 @@ from course.clustering.neighbours import (
     cut_row,
     follow_rows,
     measure_gaps,
+    room_of,
     search_tree,
     start_pointers,
 )
@@ -19,95 +20,103 @@ SHORT = 64  # points in a row of cells that are searched without looking at the 
 
 
 @njit(nogil=True, cache=True)
-def _count_in_cell(index: Index, query: np.ndarray, cell: int) -> int:
+def _count_in_cell(
+    points: np.ndarray,
+    start: np.ndarray,
+    box_start: np.ndarray,
+    boxes: np.ndarray,
+    eps2: float,
+    query: np.ndarray,
+    cell: int,
+) -> int:
     """Count the neighbours of `query` in `cell`."""
-    points, eps2 = index.points, index.eps2
-    a, b = index.start[cell], index.start[cell + 1]
-    at, end = index.box_start[cell], index.box_start[cell + 1]
+    a, b = start[cell], start[cell + 1]
+    at, end = box_start[cell], box_start[cell + 1]
     if at == end:
         return count_within(points, query, a, b, eps2)
-    if point_gap(query, index.boxes[at]) > eps2:
+    if point_gap(query, boxes, at) > eps2:
         return 0
-    if point_reach(query, index.boxes[at]) <= eps2:
+    if point_reach(query, boxes, at) <= eps2:
         return b - a
     if at + 1 == end:
         return count_within(points, query, a, b, eps2)
     count = 0
     for leaf in range(end - at - 1):
-        if point_gap(query, index.boxes[at + 1 + leaf]) <= eps2:
+        if point_gap(query, boxes, at + 1 + leaf) <= eps2:
             low = a + leaf * LEAF
             count += count_within(points, query, low, min(low + LEAF, b), eps2)
     return count
 
 
 @njit(nogil=True, cache=True)
-def _enough_in_grid(
-    index: Index, query: np.ndarray, edges: np.ndarray, gaps: np.ndarray, need: int
-) -> bool:
-    """Say whether `query` has `need` neighbours in the rows around its cell."""
-    count = 0
-    place = measure_gaps(index, query, gaps)
-    for row in range(len(index.rows)):
-        first, last = cut_row(index, row, gaps, place, edges[row])
-        a, b = index.start[first], index.start[last]
-        if b - a <= SHORT:
-            count += count_within(index.points, query, a, b, index.eps2)
-        else:
-            for cell in range(first, last):
-                count += _count_in_cell(index, query, cell)
-                if count >= need:
-                    return True
-        if count >= need:
-            return True
-    return False
-
-
-@njit(nogil=True, cache=True)
-def _enough_in_tree(index: Index, query: np.ndarray, found: np.ndarray, need: int) -> bool:
-    """Say whether `query` has `need` neighbours in the cells `found`."""
-    count = 0
-    for cell in found:
-        count += _count_in_cell(index, query, cell)
-        if count >= need:
-            return True
-    return False
-
-
-@njit(nogil=True, cache=True)
-def _mark_cores(
+def _mark_in_grid(
     index: Index, owned: int, min_samples: int, core: np.ndarray, first: int, last: int
 ) -> None:
-    d = index.points.shape[0]
-    grid = len(index.rows) > 0
+    points, order, start = index.points, index.order, index.start
+    tight, box_start, boxes, eps2 = index.tight, index.box_start, index.boxes, index.eps2
+    keys, rows, offsets = index.key, index.rows, index.offsets
+    low, scale, room = index.low, index.scale, room_of(index)
+    d = points.shape[0]
     pointers = start_pointers(index, first)
-    edges = np.empty((len(index.rows), 2 * REACH + 2), dtype=np.int64)
+    edges = np.empty((len(rows), 2 * REACH + 2), dtype=np.int64)
     gaps = np.empty((d - 1, 2 * REACH + 1), dtype=np.float64)
-    found = np.empty(0 if grid else len(index.tight), dtype=np.int32)
     query = np.empty(d, dtype=np.float64)
     for cell in range(first, last):
-        a, b = index.start[cell], index.start[cell + 1]
-        if index.tight[cell] and b - a >= min_samples:
+        a, b = start[cell], start[cell + 1]
+        if tight[cell] and b - a >= min_samples:
             core[a:b] = 1
             continue
         some = False
         for i in range(a, b):
-            some = some or index.order[i] < owned
-        if not some:
+            some = some or order[i] < owned
+        if not some or follow_rows(keys, start, rows, cell, pointers, edges) < min_samples:
             continue
-        count = 0
-        if grid:
-            if follow_rows(index, cell, pointers, edges) < min_samples:
-                continue
-        else:
-            count = search_tree(index, cell, found)
         for i in range(a, b):
-            if index.order[i] < owned:
-                for k in range(d):
-                    query[k] = index.points[k, i]
-                if grid:
-                    core[i] = _enough_in_grid(index, query, edges, gaps, min_samples)
+            if order[i] >= owned:
+                continue
+            for k in range(d):
+                query[k] = points[k, i]
+            place = measure_gaps(query, low, scale, gaps)
+            count = 0
+            for row in range(len(rows)):
+                begin, end = cut_row(offsets, row, gaps, place, room, edges)
+                if start[end] - start[begin] <= SHORT:
+                    count += count_within(points, query, start[begin], start[end], eps2)
                 else:
-                    core[i] = _enough_in_tree(index, query, found[:count], min_samples)
+                    for other in range(begin, end):
+                        count += _count_in_cell(points, start, box_start, boxes, eps2, query, other)
+                        if count >= min_samples:
+                            break
+                if count >= min_samples:
+                    core[i] = 1
+                    break
+
+
+@njit(nogil=True, cache=True)
+def _mark_in_tree(
+    index: Index, owned: int, min_samples: int, core: np.ndarray, first: int, last: int
+) -> None:
+    points, order, start = index.points, index.order, index.start
+    tight, box_start, boxes, eps2 = index.tight, index.box_start, index.boxes, index.eps2
+    found = np.empty(len(tight), dtype=np.int32)
+    query = np.empty(points.shape[0], dtype=np.float64)
+    for cell in range(first, last):
+        a, b = start[cell], start[cell + 1]
+        if tight[cell] and b - a >= min_samples:
+            core[a:b] = 1
+            continue
+        cells = search_tree(index, cell, found)
+        for i in range(a, b):
+            if order[i] >= owned:
+                continue
+            for k in range(len(query)):
+                query[k] = points[k, i]
+            count = 0
+            for other in range(cells):
+                count += _count_in_cell(points, start, box_start, boxes, eps2, query, found[other])
+                if count >= min_samples:
+                    core[i] = 1
+                    break
 
 
 def find_cores(index: Index, owned: int, min_samples: int, threads: Threads) -> np.ndarray:
@@ -124,5 +133,6 @@ def find_cores(index: Index, owned: int, min_samples: int, threads: Threads) -> 
     """
     core = np.zeros(len(index.order), dtype=np.uint8)
     ranges = threads.ranges(len(index.tight), GRAIN)
-    threads.map(_mark_cores, ranges, index, owned, min_samples, core)
+    kernel = _mark_in_grid if len(index.rows) else _mark_in_tree
+    threads.map(kernel, ranges, index, owned, min_samples, core)
     return core

@@ -165,7 +165,7 @@ def _build_grid(
     eps: float,
     threads: Threads,
 ) -> Index:
-    """Sort by grid cell; `counts` has `REACH` empty ones on both sides, so that rows do not touch."""
+    """Sort by grid cell; `counts` has `REACH` empty cells on both sides of each row."""
     n, d = data.shape
     size = 1
     strides = np.empty(d, dtype=np.int64)

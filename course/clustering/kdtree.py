@@ -38,13 +38,19 @@ def _select(values: np.ndarray, rows: np.ndarray, start: int, stop: int, nth: in
 
 @njit(nogil=True, cache=True)
 def _halve(
-    points: np.ndarray, rows: np.ndarray, values: np.ndarray, box: np.ndarray, start: int, stop: int
+    points: np.ndarray,
+    rows: np.ndarray,
+    values: np.ndarray,
+    boxes: np.ndarray,
+    at: int,
+    start: int,
+    stop: int,
 ) -> int:
     """Split a node's `rows` across its longest side, a whole number of leaves to the left."""
-    widest, side = 0, box[1, 0] - box[0, 0]
-    for k in range(1, box.shape[1]):
-        if box[1, k] - box[0, k] > side:
-            widest, side = k, box[1, k] - box[0, k]
+    widest, side = 0, boxes[at, 1, 0] - boxes[at, 0, 0]
+    for k in range(1, boxes.shape[2]):
+        if boxes[at, 1, k] - boxes[at, 0, k] > side:
+            widest, side = k, boxes[at, 1, k] - boxes[at, 0, k]
     leaves = (stop - start + LEAF - 1) // LEAF
     middle = start + (leaves // 2) * LEAF
     if side > 0:
@@ -56,7 +62,7 @@ def _halve(
 
 @njit(nogil=True, cache=True)
 def _enclose_rows(
-    points: np.ndarray, rows: np.ndarray, start: int, stop: int, box: np.ndarray
+    points: np.ndarray, rows: np.ndarray, start: int, stop: int, boxes: np.ndarray, at: int
 ) -> None:
     for k in range(points.shape[0]):
         low = points[k, rows[start]]
@@ -65,8 +71,8 @@ def _enclose_rows(
             value = points[k, rows[i]]
             low = min(low, value)
             high = max(high, value)
-        box[0, k] = low
-        box[1, k] = high
+        boxes[at, 0, k] = low
+        boxes[at, 1, k] = high
 
 
 @njit(nogil=True, cache=True)
@@ -77,7 +83,7 @@ def split_into_leaves(points: np.ndarray, order: np.ndarray, start: int, stop: i
     view = points[:, start:stop]
     rows = np.arange(n)
     values = np.empty(n, dtype=points.dtype)
-    box = np.empty((2, d), dtype=points.dtype)
+    box = np.empty((1, 2, d), dtype=points.dtype)
     todo = np.empty((64, 2), dtype=np.int64)
     todo[0, 0], todo[0, 1] = 0, n
     left = 1
@@ -86,8 +92,8 @@ def split_into_leaves(points: np.ndarray, order: np.ndarray, start: int, stop: i
         a, b = todo[left, 0], todo[left, 1]
         if b - a <= LEAF:
             continue
-        _enclose_rows(view, rows, a, b, box)
-        middle = _halve(view, rows, values, box, a, b)
+        _enclose_rows(view, rows, a, b, box, 0)
+        middle = _halve(view, rows, values, box, 0, a, b)
         todo[left, 0], todo[left, 1] = middle, b
         todo[left + 1, 0], todo[left + 1, 1] = a, middle
         left += 2
@@ -123,14 +129,13 @@ def grow(points: np.ndarray, eps2: float) -> tuple:
     while left:
         left -= 1
         node, a, b = todo[left, 0], todo[left, 1], todo[left, 2]
-        box = boxes[node]
-        _enclose_rows(points, rows, a, b, box)
-        if b - a <= LEAF or diagonal(box) <= eps2:
+        _enclose_rows(points, rows, a, b, boxes, node)
+        if b - a <= LEAF or diagonal(boxes, node) <= eps2:
             children[node, 0], children[node, 1] = -1, cells
             starts[cells] = a
             cells += 1
             continue
-        middle = _halve(points, rows, values, box, a, b)
+        middle = _halve(points, rows, values, boxes, node, a, b)
         children[node, 0], children[node, 1] = nodes, nodes + 1
         # The left child is taken first, so cells are numbered in the order of their points.
         todo[left, 0], todo[left, 1], todo[left, 2] = nodes + 1, middle, b
@@ -158,20 +163,20 @@ def make_boxes(
     A cell with boxes has first its own and then, if it has more than `LEAF` points, one
     for each leaf. `tight` says whether all points of the cell are neighbours.
     """
-    own = np.empty((2, points.shape[0]), dtype=points.dtype)
+    own = np.empty((1, 2, points.shape[0]), dtype=points.dtype)
     for c in range(first, last):
         a, b = start[c], start[c + 1]
         if b - a == 1:
             tight[c] = 1
         else:
-            enclose(points, a, b, own)
-            tight[c] = diagonal(own) <= eps2
+            enclose(points, a, b, own, 0)
+            tight[c] = diagonal(own, 0) <= eps2
         at = box_start[c]
         if box_start[c + 1] == at:
             continue
-        enclose(points, a, b, boxes[at])
+        enclose(points, a, b, boxes, at)
         if b - a > LEAF:
             split_into_leaves(points, order, a, b)
             for leaf in range((b - a + LEAF - 1) // LEAF):
                 low = a + leaf * LEAF
-                enclose(points, low, min(low + LEAF, b), boxes[at + 1 + leaf])
+                enclose(points, low, min(low + LEAF, b), boxes, at + 1 + leaf)

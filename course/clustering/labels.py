@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from course.clustering.boxes import is_within
+from course.clustering.boxes import is_within, point_gap
 from course.clustering.components import core_in_cell
 from course.clustering.cores import GRAIN
 from course.clustering.index import REACH, Index
@@ -11,6 +11,7 @@ from course.clustering.neighbours import (
     cut_row,
     follow_rows,
     measure_gaps,
+    room_of,
     search_tree,
     start_pointers,
 )
@@ -21,31 +22,7 @@ NONE = np.iinfo(np.int64).max
 
 
 @njit(nogil=True, cache=True)
-def _lowest_in_cell(
-    index: Index,
-    core: np.ndarray,
-    parent: np.ndarray,
-    number: np.ndarray,
-    chief: np.ndarray,
-    query: np.ndarray,
-    cell: int,
-    best: int,
-) -> int:
-    """Return the lowest number among `best` and core neighbours of `query` in `cell`."""
-    if chief[cell] < 0:
-        return best
-    if index.tight[cell]:
-        if core_in_cell(index, core, query, cell):
-            return min(best, number[parent[chief[cell]]])
-        return best
-    for j in range(index.start[cell], index.start[cell + 1]):
-        if core[j] and number[parent[j]] < best and is_within(index.points, query, j, index.eps2):
-            best = number[parent[j]]
-    return best
-
-
-@njit(nogil=True, cache=True)
-def _label(
+def _label_in_grid(
     index: Index,
     owned: int,
     core: np.ndarray,
@@ -56,51 +33,111 @@ def _label(
     first: int,
     last: int,
 ) -> None:
-    d = index.points.shape[0]
-    grid = len(index.rows) > 0
+    points, order, start = index.points, index.order, index.start
+    tight, box_start, boxes, eps2 = index.tight, index.box_start, index.boxes, index.eps2
+    keys, rows, offsets = index.key, index.rows, index.offsets
+    low, scale, room = index.low, index.scale, room_of(index)
+    d = points.shape[0]
     pointers = start_pointers(index, first)
-    edges = np.empty((len(index.rows), 2 * REACH + 2), dtype=np.int64)
+    edges = np.empty((len(rows), 2 * REACH + 2), dtype=np.int64)
     gaps = np.empty((d - 1, 2 * REACH + 1), dtype=np.float64)
-    found = np.empty(0 if grid else len(index.tight), dtype=np.int32)
     query = np.empty(d, dtype=np.float64)
     for cell in range(first, last):
         searched = False
-        count = 0
-        for i in range(index.start[cell], index.start[cell + 1]):
-            row = index.order[i]
-            if row >= owned:
+        for i in range(start[cell], start[cell + 1]):
+            if order[i] >= owned:
                 continue
             if core[i]:
-                labels[row] = number[parent[i]]
+                labels[order[i]] = number[parent[i]]
                 continue
             if not searched:
                 searched = True
-                if grid:
-                    follow_rows(index, cell, pointers, edges)
-                else:
-                    count = search_tree(index, cell, found)
+                follow_rows(keys, start, rows, cell, pointers, edges)
             for k in range(d):
-                query[k] = index.points[k, i]
+                query[k] = points[k, i]
             best = NONE
-            if grid:
-                place = measure_gaps(index, query, gaps)
-                for r in range(len(index.rows)):
-                    begin, end = cut_row(index, r, gaps, place, edges[r])
-                    for other in range(begin, end):
-                        best = _lowest_in_cell(
-                            index, core, parent, number, chief, query, other, best
+            place = measure_gaps(query, low, scale, gaps)
+            for row in range(len(rows)):
+                begin, end = cut_row(offsets, row, gaps, place, room, edges)
+                for other in range(begin, end):
+                    if chief[other] < 0:
+                        continue
+                    if not tight[other]:
+                        best = _lowest_of_points(
+                            points, start, eps2, core, parent, number, query, other, best
                         )
-            else:
-                for other in found[:count]:
-                    best = _lowest_in_cell(index, core, parent, number, chief, query, other, best)
-            labels[row] = NOISE if best == NONE else best
+                    elif core_in_cell(points, start, box_start, boxes, eps2, core, query, other):
+                        best = min(best, number[parent[chief[other]]])
+            labels[order[i]] = NOISE if best == NONE else best
+
+
+@njit(nogil=True, cache=True)
+def _label_in_tree(
+    index: Index,
+    owned: int,
+    core: np.ndarray,
+    parent: np.ndarray,
+    number: np.ndarray,
+    chief: np.ndarray,
+    labels: np.ndarray,
+    first: int,
+    last: int,
+) -> None:
+    points, order, start = index.points, index.order, index.start
+    tight, box_start, boxes, eps2 = index.tight, index.box_start, index.boxes, index.eps2
+    found = np.empty(len(tight), dtype=np.int32)
+    query = np.empty(points.shape[0], dtype=np.float64)
+    for cell in range(first, last):
+        cells = -1
+        for i in range(start[cell], start[cell + 1]):
+            if order[i] >= owned:
+                continue
+            if core[i]:
+                labels[order[i]] = number[parent[i]]
+                continue
+            if cells < 0:
+                cells = search_tree(index, cell, found)
+            for k in range(len(query)):
+                query[k] = points[k, i]
+            best = NONE
+            for at in range(cells):
+                other = found[at]
+                if chief[other] < 0 or point_gap(query, boxes, box_start[other]) > eps2:
+                    continue
+                if not tight[other]:
+                    best = _lowest_of_points(
+                        points, start, eps2, core, parent, number, query, other, best
+                    )
+                elif core_in_cell(points, start, box_start, boxes, eps2, core, query, other):
+                    best = min(best, number[parent[chief[other]]])
+            labels[order[i]] = NOISE if best == NONE else best
+
+
+@njit(nogil=True, cache=True)
+def _lowest_of_points(
+    points: np.ndarray,
+    start: np.ndarray,
+    eps2: float,
+    core: np.ndarray,
+    parent: np.ndarray,
+    number: np.ndarray,
+    query: np.ndarray,
+    cell: int,
+    best: int,
+) -> int:
+    """Return the lowest number among `best` and core neighbours in a cell that is not tight."""
+    for j in range(start[cell], start[cell + 1]):
+        if core[j] and number[parent[j]] < best and is_within(points, query, j, eps2):
+            best = number[parent[j]]
+    return best
 
 
 @njit(nogil=True, cache=True)
 def _first_cores(index: Index, core: np.ndarray, chief: np.ndarray, lo: int, hi: int) -> None:
+    start = index.start
     for cell in range(lo, hi):
         chief[cell] = -1
-        for i in range(index.start[cell], index.start[cell + 1]):
+        for i in range(start[cell], start[cell + 1]):
             if core[i]:
                 chief[cell] = i
                 break
@@ -131,5 +168,6 @@ def assign_labels(
     chief = np.empty(len(index.tight), dtype=np.int32)
     ranges = threads.ranges(len(chief), GRAIN)
     threads.map(_first_cores, ranges, index, core, chief)
-    threads.map(_label, ranges, index, owned, core, parent, number, chief, labels)
+    kernel = _label_in_grid if len(index.rows) else _label_in_tree
+    threads.map(kernel, ranges, index, owned, core, parent, number, chief, labels)
     return labels

@@ -26,43 +26,63 @@ def start_pointers(index: Index, cell: int) -> np.ndarray:
 
 
 @njit(nogil=True, cache=True)
-def follow_row(index: Index, cell: int, row: int, pointers: np.ndarray, edges: np.ndarray) -> None:
-    """Store where a neighbouring row's cells begin: ``edges[k]`` is the first at ``k - REACH``.
+def room_of(index: Index) -> float:
+    """Return the squared radius in units of cells, with some slack."""
+    return index.eps2 * index.scale * index.scale * (1 + SLACK)
 
-    `pointers` must have been made for an earlier cell, or this one, and moves along.
-    `edges` has ``2 * REACH + 2`` entries; the last is where the row's neighbours end.
+
+@njit(nogil=True, cache=True)
+def follow_row(
+    keys: np.ndarray, centre: int, row: int, pointers: np.ndarray, edges: np.ndarray
+) -> None:
+    """Store where the cells of a row begin: ``edges[row, k]`` is the first at ``k - REACH``.
+
+    Args:
+        keys: all cells, see `Index`.
+        centre: the key of the cell in the middle of the row, which need not exist.
+        row: the row's number.
+        pointers: made for an earlier cell, or this one; moves along.
+        edges: int64 (rows, 2 * REACH + 2), of which this row is overwritten. The last
+            entry is where the row's neighbours end.
     """
-    keys = index.key
-    target = index.key[cell] + index.rows[row] - REACH
+    target = centre - REACH
     at = pointers[row]
     end = len(keys)
     while at < end and keys[at] < target:
         at += 1
     pointers[row] = at
-    edges[0] = at
+    edges[row, 0] = at
     for k in range(1, 2 * REACH + 2):
         if at < end and keys[at] < target + k:
             at += 1
-        edges[k] = at
+        edges[row, k] = at
 
 
 @njit(nogil=True, cache=True)
-def follow_rows(index: Index, cell: int, pointers: np.ndarray, edges: np.ndarray) -> int:
-    """Do `follow_row` for all rows, into ``edges[row]``; return the points there are."""
+def follow_rows(
+    keys: np.ndarray,
+    start: np.ndarray,
+    rows: np.ndarray,
+    cell: int,
+    pointers: np.ndarray,
+    edges: np.ndarray,
+) -> int:
+    """Do `follow_row` for all `rows` around `cell`; return how many points there are."""
     points = 0
-    for row in range(len(index.rows)):
-        follow_row(index, cell, row, pointers, edges[row])
-        points += index.start[edges[row, 2 * REACH + 1]] - index.start[edges[row, 0]]
+    for row in range(len(rows)):
+        follow_row(keys, keys[cell] + rows[row], row, pointers, edges)
+        points += start[edges[row, 2 * REACH + 1]] - start[edges[row, 0]]
     return points
 
 
 @njit(nogil=True, cache=True)
-def measure_gaps(index: Index, query: np.ndarray, gaps: np.ndarray) -> float:
+def measure_gaps(query: np.ndarray, low: np.ndarray, scale: float, gaps: np.ndarray) -> float:
     """Store the squared gaps from `query` to the slices of the grid around it, in cells.
 
     Args:
-        index: a grid.
         query: float64 (d,).
+        low: see `Index`.
+        scale: see `Index`.
         gaps: float64 (d - 1, 2 * REACH + 1), overwritten.
 
     Returns:
@@ -70,38 +90,38 @@ def measure_gaps(index: Index, query: np.ndarray, gaps: np.ndarray) -> float:
     """
     last = len(query) - 1
     for k in range(last):
-        place = (query[k] - index.low[k]) * index.scale
+        place = (query[k] - low[k]) * scale
         place -= np.floor(place)
         gaps[k, REACH] = 0.0
         for step in range(1, REACH + 1):
             gaps[k, REACH + step] = (step - place) ** 2
             gaps[k, REACH - step] = (step - 1 + place) ** 2
-    place = (query[last] - index.low[last]) * index.scale
+    place = (query[last] - low[last]) * scale
     return place - np.floor(place)
 
 
 @njit(nogil=True, cache=True)
 def cut_row(
-    index: Index, row: int, gaps: np.ndarray, place: float, edges: np.ndarray
+    offsets: np.ndarray, row: int, gaps: np.ndarray, place: float, room: float, edges: np.ndarray
 ) -> tuple[int, int]:
     """Return the range of cells in a row that may hold neighbours of one point.
 
     Args:
-        index: a grid.
-        row: its number among the rows.
+        offsets: see `Index`.
+        row: the row's number.
         gaps: what `measure_gaps` stored.
         place: what `measure_gaps` returned.
-        edges: of this row, see `follow_row`.
+        room: the squared radius in cells, with some slack.
+        edges: see `follow_row`.
     """
-    room = index.eps2 * index.scale * index.scale * (1 + SLACK)
     for k in range(gaps.shape[0]):
-        room -= gaps[k, index.offsets[row, k] + REACH]
+        room -= gaps[k, offsets[row, k] + REACH]
     if room < 0:
         return 0, 0
     span = np.sqrt(room)
-    first = max(np.int64(np.floor(place - span)), -REACH)
-    last = min(np.int64(np.floor(place + span)), REACH)
-    return edges[first + REACH], edges[last + REACH + 1]
+    first = max(int(np.floor(place - span)), -REACH)
+    last = min(int(np.floor(place + span)), REACH)
+    return edges[row, first + REACH], edges[row, last + REACH + 1]
 
 
 @njit(nogil=True, cache=True)
@@ -110,20 +130,21 @@ def search_tree(index: Index, cell: int, found: np.ndarray) -> int:
 
     `found` is int32 with room for all cells; `cell` is among them; numbers ascend.
     """
-    box = index.boxes[index.box_start[cell]]
+    boxes, nodes, children = index.boxes, index.nodes, index.children
+    at = index.box_start[cell]
     stack = np.empty(128, dtype=np.int32)
     stack[0] = 0
     left, count = 1, 0
     while left:
         left -= 1
         node = stack[left]
-        if box_gap(box, index.nodes[node]) > index.eps2:
+        if box_gap(boxes, at, nodes, node) > index.eps2:
             continue
-        if index.children[node, 0] < 0:
-            found[count] = index.children[node, 1]
+        if children[node, 0] < 0:
+            found[count] = children[node, 1]
             count += 1
         else:
-            stack[left] = index.children[node, 1]
-            stack[left + 1] = index.children[node, 0]
+            stack[left] = children[node, 1]
+            stack[left + 1] = children[node, 0]
             left += 2
     return count

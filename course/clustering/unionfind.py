@@ -54,7 +54,7 @@ def link(parent: np.ndarray, i: int, j: int) -> None:
             return
         if a < b:
             a, b = b, a
-        if _compare_and_swap(parent, a, np.int32(a), np.int32(b)):
+        if _compare_and_swap(parent, a, np.int32(a), np.int32(b)):  # type: ignore[call-arg]
             return
 
 
