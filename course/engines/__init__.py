@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["current", "start"]
 
 
-def start(n: int = 4, timeout: float | None = None, start_timeout: float = 60) -> "Engines":
+def start(
+    n: int = 4, timeout: float | None = None, start_timeout: float = 60, trace: bool = True
+) -> "Engines":
     """Start `n` engines as the ranks of one MPI world and return them.
 
     Engines that an earlier call in this process started are stopped first, so that a cell
@@ -29,6 +31,8 @@ def start(n: int = 4, timeout: float | None = None, start_timeout: float = 60) -
         timeout: seconds that ``%%px`` and `Engines.run` wait unless told otherwise;
             600 in the small setting, 24 hours in the full one.
         start_timeout: seconds that the engines may take to come up.
+        trace: record the ranks' MPI calls (`course.mpi.trace`), so that a hang can be
+            explained; `Engines.trace` reads the record. It costs a few microseconds a call.
 
     Raises:
         ValueError: `n` is not a positive whole number.
@@ -37,7 +41,7 @@ def start(n: int = 4, timeout: float | None = None, start_timeout: float = 60) -
     """
     from course.engines import cluster
 
-    return cluster.start(n, timeout, start_timeout)
+    return cluster.start(n, timeout, start_timeout, trace)
 
 
 def current() -> "Engines | None":

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipyparallel as ipp
 import psutil
@@ -19,6 +19,10 @@ from course import settings
 from course.engines import magics, remote, stacks, waiting
 from course.engines.errors import EnginesDied, EnginesError, ranks_text
 from course.processes import end, family, find_mpiexec, guarded, mpi_environment
+
+if TYPE_CHECKING:
+    from course.mpi.explain import Explanation
+    from course.mpi.records import Trace
 
 # An engine counts as registered after two heartbeats; ipyparallel's own 3 s between them
 # was most of the time that engines took to come up.
@@ -42,12 +46,19 @@ class Engines:
         library: the MPI library, as it names itself.
     """
 
-    def __init__(self, n: int, timeout: float | None = None, start_timeout: float = 60) -> None:
+    def __init__(
+        self,
+        n: int,
+        timeout: float | None = None,
+        start_timeout: float = 60,
+        trace: bool = True,
+    ) -> None:
         """Start the engines; see `course.engines.start`."""
         if not isinstance(n, int) or isinstance(n, bool) or n < 1:
             raise ValueError(f"n must be a positive whole number of ranks, got {n!r}")
         self.n = n
         self.timeout = timeout or settings.choose(small=600.0, full=86400.0)
+        self.traced = trace
         self.cells: dict[str, str] = {}
         self.pending: ipp.AsyncResult | None = None
         self._cluster: ipp.Cluster | None = None
@@ -133,7 +144,7 @@ class Engines:
     def _verify(self, deadline: float) -> None:
         everyone = self.client[:]
         everyone.block = False
-        result = everyone.apply(remote.prepare, str(self._directory))
+        result = everyone.apply(remote.prepare, str(self._directory), self.traced)
         ranks = result.get(timeout=_left(deadline))
         sizes = {info["size"] for info in ranks}
         if sizes != {self.n} or {info["rank"] for info in ranks} != set(range(self.n)):
@@ -225,9 +236,46 @@ class Engines:
         return waiting.unfinished(self.pending)
 
     def where(self, ranks: list[int] | None = None) -> str:
-        """Return, for each rank, the line that it is at."""
-        pids = {rank: self.pids[rank] for rank in (range(self.n) if ranks is None else ranks)}
-        return stacks.report(stacks.read(self._directory, pids), self.cells)
+        """Return, for each rank, the line that it is at, and why it hangs if that is known."""
+        asked = range(self.n) if ranks is None else ranks
+        explanation = self.explain()
+        explained = set() if explanation is None else set(explanation.waits)
+        pids = {rank: self.pids[rank] for rank in asked if rank not in explained}
+        parts = [stacks.report(stacks.read(self._directory, pids), self.cells)] if pids else []
+        if explained:
+            parts.append(str(explanation))
+        return "\n".join(parts)
+
+    def explain(self) -> "Explanation | None":
+        """Return what the trace says of the ranks that are still busy; None without a trace."""
+        if not self.traced or self.pending is None:
+            return None
+        from course.mpi.explain import explain
+
+        errors = waiting.errors(self.pending)
+        busy = set(self.busy())
+        statuses = [
+            "running" if rank in busy else "raised" if rank in errors else "finished"
+            for rank in range(self.n)
+        ]
+        texts = [
+            f"{errors[r].ename}: {errors[r].evalue}" if r in errors else "" for r in range(self.n)
+        ]
+        return explain(self.trace(), statuses, texts)
+
+    def trace(self) -> "Trace":
+        """Return the MPI calls of all ranks since these engines started.
+
+        Raises:
+            EnginesError: these engines were started with ``trace=False``.
+        """
+        if not self.traced:
+            raise EnginesError(
+                "expected engines with a trace, got engines started with trace=False"
+            )
+        from course.mpi import trace
+
+        return trace.load(self._directory, self.n)
 
     def interrupt(self) -> None:
         """Send SIGINT to every rank: ends Python code, but not a blocked MPI call."""
@@ -306,12 +354,12 @@ class Engines:
         waiting.wait(self, result, timeout)
 
 
-def start(n: int, timeout: float | None, start_timeout: float) -> Engines:
+def start(n: int, timeout: float | None, start_timeout: float, trace: bool) -> Engines:
     """See `course.engines.start`."""
     global _current
     if _current is not None:
         _current.stop()
-    _current = Engines(n, timeout, start_timeout)
+    _current = Engines(n, timeout, start_timeout, trace)
     return _current
 
 

@@ -10,11 +10,12 @@ from typing import Any
 _files: list[Any] = []  # faulthandler writes to them until the engine ends
 
 
-def prepare(directory: str) -> dict[str, Any]:
+def prepare(directory: str, trace: bool) -> dict[str, Any]:
     """Join the world and make this rank's stack readable from outside.
 
     SIGUSR1 writes the stack of the main thread to ``directory/RANK.stack``, also from
-    inside a blocked MPI call; a crash writes ``directory/RANK.crash``.
+    inside a blocked MPI call; a crash writes ``directory/RANK.crash``. With `trace`, MPI
+    calls are recorded there, too (`course.mpi.trace`).
 
     Returns:
         rank, size, pid, host, and the MPI library's name and version.
@@ -27,9 +28,14 @@ def prepare(directory: str) -> dict[str, Any]:
     _files.extend([stack, crash])
     faulthandler.register(signal.SIGUSR1, file=stack, all_threads=False, chain=False)
     faulthandler.enable(file=crash, all_threads=False)
+    size = MPI.COMM_WORLD.size
+    if trace:
+        from course.mpi.trace import start
+
+        start(directory)
     return {
         "rank": rank,
-        "size": MPI.COMM_WORLD.size,
+        "size": size,
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "library": MPI.Get_library_version(),

@@ -54,6 +54,8 @@ def places(stack: str, cells: Mapping[str, str]) -> list[str]:
         file, number, name = match["file"], int(match["line"]), match["name"]
         if any(part in file for part in _MACHINERY):
             break
+        if "course/mpi/" in file:  # the recording of the call, not the call
+            continue
         where, source = _source(file, number, cells)
         if where is None:
             where = f"{Path(file).name}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipyparallel as ipp
 
-from course.engines.errors import EnginesDied, EnginesError, Hang, RankError, ranks_text
+from course.engines.errors import EnginesDied, Hang, RankError, ranks_text
 
 if TYPE_CHECKING:
     from course.engines.cluster import Engines
@@ -65,7 +65,8 @@ def unfinished(result: ipp.AsyncResult) -> list[int]:
     return [rank for rank, child in enumerate(result._children) if not child.done()]
 
 
-def _errors(result: ipp.AsyncResult) -> dict[int, ipp.error.RemoteError]:
+def errors(result: ipp.AsyncResult) -> dict[int, ipp.error.RemoteError]:
+    """Return the exceptions of those ranks that raised, by rank."""
     return {
         rank: child.result()
         for rank, child in enumerate(result._children)
@@ -93,7 +94,7 @@ def wait(engines: "Engines", result: ipp.AsyncResult, timeout: float | None = No
         streamed = False
         try:
             while not result.wait(0.05):
-                if _errors(result) or not engines.alive():
+                if errors(result) or not engines.alive():
                     break
                 waited = time.monotonic() - started
                 if waited > timeout:
@@ -112,7 +113,7 @@ def wait(engines: "Engines", result: ipp.AsyncResult, timeout: float | None = No
 
 
 def _judge(engines: "Engines", result: ipp.AsyncResult, timeout: float) -> None:
-    errors, left = _errors(result), unfinished(result)
+    raised, left = errors(result), unfinished(result)
     if left and not engines.alive():
         raise EnginesDied(
             f"the MPI job ended while {ranks_text(left)} worked; "
@@ -121,9 +122,9 @@ def _judge(engines: "Engines", result: ipp.AsyncResult, timeout: float) -> None:
     report = ""
     if left:
         report = engines.where(left)
-    if errors:
-        rank, error = next(iter(errors.items()))
-        others = {r: f"{e.ename}: {e.evalue}" for r, e in errors.items() if r != rank}
+    if raised:
+        rank, error = next(iter(raised.items()))
+        others = {r: f"{e.ename}: {e.evalue}" for r, e in raised.items() if r != rank}
         if report:
             report += "\nThey wait for a rank that raised; `recover()` gives fresh engines."
         raise RankError(rank, error.ename, error.evalue, error.traceback, others, left, report)
@@ -176,6 +177,3 @@ def _print(text: str, prefix: str, file: Any) -> None:
         end = "" if text.endswith("\n") else "\n"
         separator = "\n" if "\n" in text.rstrip("\n") else ""
         print(prefix + separator + text, end=end, file=file)
-
-
-__all__ = ["EnginesError", "Progress", "interactive", "show", "unfinished", "wait"]

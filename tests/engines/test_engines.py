@@ -100,7 +100,8 @@ def test_the_first_exception_is_shown_at_once_with_its_rank(healthy):
         healthy.run(raise_before_barrier, 1, timeout=60)
     error = caught.value
     assert (error.rank, error.ename, error.unfinished) == (1, "ValueError", [0, 2])
-    assert "rank 0 is at" in error.report and "MPI.COMM_WORLD.Barrier()" in error.report
+    assert "rank 0 waits in Barrier, for rank 1" in error.report
+    assert "MPI.COMM_WORLD.Barrier()" in error.report
     assert "raise_before_barrier" in error.traceback
     with pytest.raises(EnginesError, match="ranks 0 and 2 still work on what was sent before"):
         healthy.run(total, 1)
@@ -212,3 +213,36 @@ def test_nothing_outlives_a_killed_kernel():
         time.sleep(0.1)
         left = [p for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
     assert not left
+
+
+def receive_first():
+    from mpi4py import MPI
+
+    comm = MPI.COMM_WORLD
+    comm.recv(source=(comm.rank + 1) % comm.size)
+    comm.send(comm.rank, dest=(comm.rank - 1) % comm.size)
+
+
+def test_a_deadlock_is_explained_before_recovery(healthy, capsys):
+    with pytest.raises(Hang) as caught:
+        healthy.run(receive_first, timeout=1)
+    assert "every one of these ranks receives first" in caught.value.report
+    assert "rank 0 → rank 1 → rank 2 → rank 0" in caught.value.report
+    healthy.recover()
+    assert "every one of these ranks receives first" in capsys.readouterr().out
+
+
+def test_the_trace_of_a_cell_can_be_read(healthy):
+    healthy.execute("MPI.COMM_WORLD.bcast(1, root=0)")
+    trace = healthy.trace()
+    assert [calls[-1].name for calls in trace.calls] == ["bcast"] * 3
+    assert trace.calls[0][-1].site.text == "MPI.COMM_WORLD.bcast(1, root=0)"
+
+
+def test_without_a_trace_lines_are_still_told():
+    with engines.start(n=2, trace=False) as cluster:
+        with pytest.raises(Hang) as caught:
+            cluster.run(receive_first, timeout=1)
+        assert "receive_first" in caught.value.report and "comm.recv" in caught.value.report
+        with pytest.raises(EnginesError, match="trace=False"):
+            cluster.trace()
