@@ -153,7 +153,8 @@ def _link_grid(
         for row in range(len(rows)):
             if rows[row] < 0 or (near and not close[row]):
                 continue  # the other cell sees this one
-            follow_row(keys, keys[cell] + rows[row], row, pointers, edges)
+            if not follow_row(keys, keys[cell] + rows[row], row, pointers, edges):
+                continue
             inner, outer = edges[row, REACH - 1], edges[row, REACH + 2]
             begin, end = (inner, outer) if near else (edges[row, 0], edges[row, 2 * REACH + 1])
             for other in range(max(begin, cell + 1), end):

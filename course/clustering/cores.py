@@ -59,7 +59,8 @@ def _mark_in_grid(
     d = points.shape[0]
     pointers = start_pointers(index, first)
     edges = np.empty((len(rows), 2 * REACH + 2), dtype=np.int64)
-    gaps = np.empty((d - 1, 2 * REACH + 1), dtype=np.float64)
+    gaps = np.empty((d, 2 * REACH + 1), dtype=np.float64)
+    kept = np.empty(len(rows), dtype=np.int64)
     query = np.empty(d, dtype=np.float64)
     for cell in range(first, last):
         a, b = start[cell], start[cell + 1]
@@ -69,17 +70,20 @@ def _mark_in_grid(
         some = False
         for i in range(a, b):
             some = some or order[i] < owned
-        if not some or follow_rows(keys, start, rows, cell, pointers, edges) < min_samples:
+        if not some:
+            continue
+        found, candidates = follow_rows(keys, start, rows, cell, pointers, edges, kept)
+        if candidates < min_samples:
             continue
         for i in range(a, b):
             if order[i] >= owned:
                 continue
             for k in range(d):
                 query[k] = points[k, i]
-            place = measure_gaps(query, low, scale, gaps)
+            measure_gaps(query, low, scale, gaps)
             count = 0
-            for row in range(len(rows)):
-                begin, end = cut_row(offsets, row, gaps, place, room, edges)
+            for at in range(found):
+                begin, end = cut_row(offsets, kept[at], gaps, room, edges)
                 if start[end] - start[begin] <= SHORT:
                     count += count_within(points, query, start[begin], start[end], eps2)
                 else:

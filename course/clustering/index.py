@@ -37,7 +37,8 @@ class Index(NamedTuple):
         box_start: int32 (cells + 1,), the cell's rows in `boxes`: none for small cells,
             else its own and then those of its leaves.
         boxes: (boxes, 2, d).
-        key: the cell's number in the grid, row by row, int64 (cells,); empty for a tree.
+        key: the cell's number in the grid, row by row, and one larger than all, int64
+            (cells + 1,); empty for a tree.
         rows: differences of `key` from a cell to the neighbouring rows of the grid, int64,
             nearest first.
         offsets: the same by dimension, int64 (rows, d - 1).
@@ -110,7 +111,7 @@ def _mark_cells(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for i in range(1, len(keys)):
         cells += keys[i] != keys[i - 1]
     start = np.empty(cells + 1, dtype=np.int32)
-    key = np.empty(cells, dtype=np.int64)
+    key = np.empty(cells + 1, dtype=np.int64)
     start[0], key[0] = 0, keys[0]
     cell = 1
     for i in range(1, len(keys)):
@@ -118,6 +119,7 @@ def _mark_cells(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             start[cell], key[cell] = i, keys[i]
             cell += 1
     start[cells] = len(keys)
+    key[cells] = np.iinfo(np.int64).max
     return start, key
 
 

@@ -29,6 +29,7 @@ def _label_in_grid(
     parent: np.ndarray,
     number: np.ndarray,
     chief: np.ndarray,
+    below: np.ndarray,
     labels: np.ndarray,
     first: int,
     last: int,
@@ -40,25 +41,28 @@ def _label_in_grid(
     d = points.shape[0]
     pointers = start_pointers(index, first)
     edges = np.empty((len(rows), 2 * REACH + 2), dtype=np.int64)
-    gaps = np.empty((d - 1, 2 * REACH + 1), dtype=np.float64)
+    gaps = np.empty((d, 2 * REACH + 1), dtype=np.float64)
+    kept = np.empty(len(rows), dtype=np.int64)
     query = np.empty(d, dtype=np.float64)
     for cell in range(first, last):
-        searched = False
+        found = -1
         for i in range(start[cell], start[cell + 1]):
             if order[i] >= owned:
                 continue
             if core[i]:
                 labels[order[i]] = number[parent[i]]
                 continue
-            if not searched:
-                searched = True
-                follow_rows(keys, start, rows, cell, pointers, edges)
+            if found < 0:
+                found, _ = follow_rows(keys, below, rows, cell, pointers, edges, kept)
+            if found == 0:
+                labels[order[i]] = NOISE
+                continue
             for k in range(d):
                 query[k] = points[k, i]
             best = NONE
-            place = measure_gaps(query, low, scale, gaps)
-            for row in range(len(rows)):
-                begin, end = cut_row(offsets, row, gaps, place, room, edges)
+            measure_gaps(query, low, scale, gaps)
+            for at in range(found):
+                begin, end = cut_row(offsets, kept[at], gaps, room, edges)
                 for other in range(begin, end):
                     if chief[other] < 0:
                         continue
@@ -79,6 +83,7 @@ def _label_in_tree(
     parent: np.ndarray,
     number: np.ndarray,
     chief: np.ndarray,
+    below: np.ndarray,
     labels: np.ndarray,
     first: int,
     last: int,
@@ -168,6 +173,8 @@ def assign_labels(
     chief = np.empty(len(index.tight), dtype=np.int32)
     ranges = threads.ranges(len(chief), GRAIN)
     threads.map(_first_cores, ranges, index, core, chief)
+    below = np.zeros(len(chief) + 1, dtype=np.int32)  # cells with core points before each
+    np.cumsum(chief >= 0, out=below[1:])
     kernel = _label_in_grid if len(index.rows) else _label_in_tree
-    threads.map(kernel, ranges, index, owned, core, parent, number, chief, labels)
+    threads.map(kernel, ranges, index, owned, core, parent, number, chief, below, labels)
     return labels

@@ -34,75 +34,91 @@ def room_of(index: Index) -> float:
 @njit(nogil=True, cache=True)
 def follow_row(
     keys: np.ndarray, centre: int, row: int, pointers: np.ndarray, edges: np.ndarray
-) -> None:
+) -> bool:
     """Store where the cells of a row begin: ``edges[row, k]`` is the first at ``k - REACH``.
 
     Args:
-        keys: all cells, see `Index`.
+        keys: all cells, see `Index`; the last is larger than any that is looked for.
         centre: the key of the cell in the middle of the row, which need not exist.
         row: the row's number.
         pointers: made for an earlier cell, or this one; moves along.
         edges: int64 (rows, 2 * REACH + 2), of which this row is overwritten. The last
             entry is where the row's neighbours end.
+
+    Returns:
+        Whether there are any; if not, `edges` is left as it is.
     """
     target = centre - REACH
     at = pointers[row]
-    end = len(keys)
-    while at < end and keys[at] < target:
+    while keys[at] < target:
         at += 1
     pointers[row] = at
+    if keys[at] > centre + REACH:
+        return False
     edges[row, 0] = at
-    for k in range(1, 2 * REACH + 2):
-        if at < end and keys[at] < target + k:
-            at += 1
-        edges[row, k] = at
+    for k in range(2 * REACH + 1):
+        at += keys[at] == target + k
+        edges[row, k + 1] = at
+    return True
 
 
 @njit(nogil=True, cache=True)
 def follow_rows(
     keys: np.ndarray,
-    start: np.ndarray,
+    below: np.ndarray,
     rows: np.ndarray,
     cell: int,
     pointers: np.ndarray,
     edges: np.ndarray,
-) -> int:
-    """Do `follow_row` for all `rows` around `cell`; return how many points there are."""
-    points = 0
+    kept: np.ndarray,
+) -> tuple[int, int]:
+    """Do `follow_row` for all `rows` around `cell`.
+
+    Args:
+        keys: see `follow_row`.
+        below: int32 (cells + 1,), how much lies in the cells before each: points, say.
+        rows: see `Index`.
+        cell: the cell in the middle.
+        pointers: see `follow_row`.
+        edges: see `follow_row`.
+        kept: int64 (rows,), overwritten with the numbers of those rows that hold anything.
+
+    Returns:
+        How many rows do, and how much they hold together.
+    """
+    found, total = 0, 0
     for row in range(len(rows)):
-        follow_row(keys, keys[cell] + rows[row], row, pointers, edges)
-        points += start[edges[row, 2 * REACH + 1]] - start[edges[row, 0]]
-    return points
+        if follow_row(keys, keys[cell] + rows[row], row, pointers, edges):
+            here = below[edges[row, 2 * REACH + 1]] - below[edges[row, 0]]
+            if here:
+                kept[found] = row
+                found += 1
+                total += here
+    return found, total
 
 
 @njit(nogil=True, cache=True)
-def measure_gaps(query: np.ndarray, low: np.ndarray, scale: float, gaps: np.ndarray) -> float:
+def measure_gaps(query: np.ndarray, low: np.ndarray, scale: float, gaps: np.ndarray) -> None:
     """Store the squared gaps from `query` to the slices of the grid around it, in cells.
 
     Args:
         query: float64 (d,).
         low: see `Index`.
         scale: see `Index`.
-        gaps: float64 (d - 1, 2 * REACH + 1), overwritten.
-
-    Returns:
-        Where in its cell `query` lies along the last dimension, 0 to 1.
+        gaps: float64 (d, 2 * REACH + 1), overwritten.
     """
-    last = len(query) - 1
-    for k in range(last):
+    for k in range(len(query)):
         place = (query[k] - low[k]) * scale
         place -= np.floor(place)
         gaps[k, REACH] = 0.0
         for step in range(1, REACH + 1):
             gaps[k, REACH + step] = (step - place) ** 2
             gaps[k, REACH - step] = (step - 1 + place) ** 2
-    place = (query[last] - low[last]) * scale
-    return place - np.floor(place)
 
 
 @njit(nogil=True, cache=True)
 def cut_row(
-    offsets: np.ndarray, row: int, gaps: np.ndarray, place: float, room: float, edges: np.ndarray
+    offsets: np.ndarray, row: int, gaps: np.ndarray, room: float, edges: np.ndarray
 ) -> tuple[int, int]:
     """Return the range of cells in a row that may hold neighbours of one point.
 
@@ -110,18 +126,20 @@ def cut_row(
         offsets: see `Index`.
         row: the row's number.
         gaps: what `measure_gaps` stored.
-        place: what `measure_gaps` returned.
         room: the squared radius in cells, with some slack.
         edges: see `follow_row`.
     """
-    for k in range(gaps.shape[0]):
+    last = gaps.shape[0] - 1
+    for k in range(last):
         room -= gaps[k, offsets[row, k] + REACH]
     if room < 0:
         return 0, 0
-    span = np.sqrt(room)
-    first = max(int(np.floor(place - span)), -REACH)
-    last = min(int(np.floor(place + span)), REACH)
-    return edges[row, first + REACH], edges[row, last + REACH + 1]
+    first, stop = 0, 2 * REACH
+    while gaps[last, first] > room:
+        first += 1
+    while gaps[last, stop] > room:
+        stop -= 1
+    return edges[row, first], edges[row, stop + 1]
 
 
 @njit(nogil=True, cache=True)
