@@ -17,6 +17,7 @@ from traitlets.config import Config
 
 from course import settings
 from course.engines import magics, remote, stacks, waiting
+from course.engines.deadlock import LiveDetector
 from course.engines.errors import EnginesDied, EnginesError, ranks_text
 from course.processes import end, family, find_mpiexec, guarded, mpi_environment
 
@@ -61,6 +62,7 @@ class Engines:
         self.traced = trace
         self.cells: dict[str, str] = {}
         self.pending: ipp.AsyncResult | None = None
+        self.detector: LiveDetector | None = None
         self._cluster: ipp.Cluster | None = None
         self._family: list[psutil.Process] = []
         self._launch(start_timeout)
@@ -158,6 +160,9 @@ class Engines:
         self.library = ranks[0]["library"].splitlines()[0].strip(" \0").replace(":      ", " ")
         self.view = self.client[[target for _, target in by_rank]]
         self.view.block = True
+        self.detector = (
+            LiveDetector(self._directory, self.n, self.statuses) if self.traced else None
+        )
         self._family = [p for launcher in self._launchers() for p in family(launcher.pid)]
         magics.activate(self)
 
@@ -246,22 +251,32 @@ class Engines:
             parts.append(str(explanation))
         return "\n".join(parts)
 
+    def statuses(self) -> list[str]:
+        """Return of each rank whether it is "running", "raised" or "finished"."""
+        if self.pending is None:
+            return ["finished"] * self.n
+        raised, busy = waiting.errors(self.pending), set(self.busy())
+        return [
+            "running" if rank in busy else "raised" if rank in raised else "finished"
+            for rank in range(self.n)
+        ]
+
     def explain(self) -> "Explanation | None":
         """Return what the trace says of the ranks that are still busy; None without a trace."""
         if not self.traced or self.pending is None:
             return None
         from course.mpi.explain import explain
 
-        errors = waiting.errors(self.pending)
-        busy = set(self.busy())
-        statuses = [
-            "running" if rank in busy else "raised" if rank in errors else "finished"
+        raised = waiting.errors(self.pending)
+        texts = [
+            f"{raised[rank].ename}: {raised[rank].evalue}" if rank in raised else ""
             for rank in range(self.n)
         ]
-        texts = [
-            f"{errors[r].ename}: {errors[r].evalue}" if r in errors else "" for r in range(self.n)
-        ]
-        return explain(self.trace(), statuses, texts)
+        return explain(self.trace(), self.statuses(), texts)
+
+    def deadlocked(self) -> bool:
+        """Return whether some busy ranks are certain to wait for ever."""
+        return self.detector is not None and self.detector.certain()
 
     def trace(self) -> "Trace":
         """Return the MPI calls of all ranks since these engines started.
@@ -317,6 +332,8 @@ class Engines:
                 "Wait, or call `recover()` for fresh engines."
             )
         self.pending = send()
+        if self.detector is not None:
+            self.detector.restart()
         return self.pending
 
     def run(
@@ -335,7 +352,7 @@ class Engines:
 
         Raises:
             RankError: a rank raised; raised at once, also while others still wait for it.
-            Hang: not all ranks finished in time.
+            Hang: not all ranks finished in time; Deadlock, at once, where they never can.
             EnginesDied: the MPI job ended.
         """
         import cloudpickle

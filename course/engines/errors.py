@@ -30,6 +30,10 @@ class Hang(EnginesError):
         self.report = report
 
 
+class Deadlock(Hang):
+    """Ranks wait for each other, or for a rank that has left: they can never go on."""
+
+
 class RankError(EnginesError):
     """A rank raised.
 

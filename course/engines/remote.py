@@ -29,6 +29,7 @@ def prepare(directory: str, trace: bool) -> dict[str, Any]:
     faulthandler.register(signal.SIGUSR1, file=stack, all_threads=False, chain=False)
     faulthandler.enable(file=crash, all_threads=False)
     size = MPI.COMM_WORLD.size
+    Path(directory, f"rank-{rank}.pid").write_text(str(os.getpid()))
     if trace:
         from course.mpi.trace import start
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipyparallel as ipp
 
-from course.engines.errors import EnginesDied, Hang, RankError, ranks_text
+from course.engines.errors import Deadlock, EnginesDied, Hang, RankError, ranks_text
 
 if TYPE_CHECKING:
     from course.engines.cluster import Engines
@@ -84,17 +84,21 @@ def wait(engines: "Engines", result: ipp.AsyncResult, timeout: float | None = No
 
     Raises:
         RankError: a rank raised.
-        Hang: some have not finished in time.
+        Hang: some have not finished in time; Deadlock where it is certain that they never can.
         EnginesDied: the MPI job ended.
         KeyboardInterrupt: passed on to the ranks first.
     """
     timeout = engines.timeout if timeout is None else timeout
     started = time.monotonic()
+    deadlock = False
     with ExitStack() as streaming:
         streamed = False
         try:
             while not result.wait(0.05):
                 if errors(result) or not engines.alive():
+                    break
+                if engines.deadlocked():
+                    deadlock = True
                     break
                 waited = time.monotonic() - started
                 if waited > timeout:
@@ -109,10 +113,10 @@ def wait(engines: "Engines", result: ipp.AsyncResult, timeout: float | None = No
         result.wait_for_output(1)
     if not streamed:
         show(result)
-    _judge(engines, result, timeout)
+    _judge(engines, result, timeout, deadlock)
 
 
-def _judge(engines: "Engines", result: ipp.AsyncResult, timeout: float) -> None:
+def _judge(engines: "Engines", result: ipp.AsyncResult, timeout: float, deadlock: bool) -> None:
     raised, left = errors(result), unfinished(result)
     if left and not engines.alive():
         raise EnginesDied(
@@ -128,6 +132,10 @@ def _judge(engines: "Engines", result: ipp.AsyncResult, timeout: float) -> None:
         if report:
             report += "\nThey wait for a rank that raised; `recover()` gives fresh engines."
         raise RankError(rank, error.ename, error.evalue, error.traceback, others, left, report)
+    if left and deadlock:
+        raise Deadlock(
+            f"{ranks_text(left)} can never finish; `recover()` gives fresh engines", left, report
+        )
     if left:
         raise Hang(
             f"{ranks_text(left)} did not finish within {timeout:g} s; "

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from course import engines
-from course.engines.errors import EnginesDied, EnginesError, Hang, RankError
+from course.engines.errors import Deadlock, EnginesDied, EnginesError, Hang, RankError
 
 
 def family() -> list[psutil.Process]:
@@ -224,12 +224,40 @@ def receive_first():
 
 
 def test_a_deadlock_is_explained_before_recovery(healthy, capsys):
-    with pytest.raises(Hang) as caught:
-        healthy.run(receive_first, timeout=1)
+    with pytest.raises(Deadlock, match="can never finish") as caught:
+        healthy.run(receive_first, timeout=60)
     assert "every one of these ranks receives first" in caught.value.report
     assert "rank 0 → rank 1 → rank 2 → rank 0" in caught.value.report
     healthy.recover()
     assert "every one of these ranks receives first" in capsys.readouterr().out
+
+
+def slow_but_healthy():
+    import time
+
+    from mpi4py import MPI
+
+    if MPI.COMM_WORLD.rank == 0:
+        time.sleep(4)
+    return MPI.COMM_WORLD.allreduce(1)
+
+
+def test_ranks_that_are_only_slow_are_left_alone(healthy):
+    assert healthy.run(slow_but_healthy, timeout=60) == [3, 3, 3]
+
+
+def skip_the_barrier(who):
+    from mpi4py import MPI
+
+    if MPI.COMM_WORLD.rank != who:
+        MPI.COMM_WORLD.Barrier()
+
+
+def test_waiting_for_a_rank_that_is_done_is_a_deadlock(healthy):
+    with pytest.raises(Deadlock) as caught:
+        healthy.run(skip_the_barrier, 2, timeout=60)
+    assert caught.value.ranks == [0, 1]
+    assert "rank 0 waits in Barrier, for rank 2" in caught.value.report
 
 
 def test_the_trace_of_a_cell_can_be_read(healthy):
