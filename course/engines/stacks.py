@@ -13,7 +13,7 @@ _FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+) in (?P<name>.+)
 _MACHINERY = ("IPython/core/interactiveshell", "ipyparallel/", "ipykernel/", "course/engines/")
 
 
-def read(directory: Path, pids: Mapping[int, int], timeout: float = 1.0) -> dict[int, str]:
+def read(directory: Path, pids: Mapping[int, int], timeout: float = 3.0) -> dict[int, str]:
     """Return the raw stack of each rank's main thread, by rank.
 
     A rank that does not answer before `timeout` seconds, because it is gone or stopped,

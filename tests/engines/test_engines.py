@@ -121,7 +121,7 @@ def test_a_hang_ends_at_its_deadline_and_is_recovered(healthy, hang):
         healthy.run(hang, timeout=1)
     assert caught.value.ranks == [0, 1, 2]
     assert hang.__name__ in caught.value.report
-    healthy.recover()
+    healthy.recover(timeout=60)
     assert works(healthy)
 
 
@@ -131,7 +131,7 @@ def test_a_crash_is_noticed_and_recovered(healthy, crash, says):
         healthy.run(crash, 1, timeout=60)
     with pytest.raises(EnginesDied, match="recover"):
         healthy.run(total, 1)
-    healthy.recover()
+    healthy.recover(timeout=60)
     assert works(healthy)
 
 
@@ -142,7 +142,7 @@ def test_recovery_from_stopped_ranks_and_a_dead_controller(healthy):
         healthy.run(total, 1, timeout=0.5)
     os.kill(healthy._cluster.controller.pid, signal.SIGKILL)
     before = family()
-    healthy.recover()
+    healthy.recover(timeout=60)
     assert works(healthy)
     left = [p for p in before if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
     assert not left
@@ -228,7 +228,7 @@ def test_a_deadlock_is_explained_before_recovery(healthy, capsys):
         healthy.run(receive_first, timeout=60)
     assert "every one of these ranks receives first" in caught.value.report
     assert "rank 0 → rank 1 → rank 2 → rank 0" in caught.value.report
-    healthy.recover()
+    healthy.recover(timeout=60)
     assert "every one of these ranks receives first" in capsys.readouterr().out
 
 

@@ -53,7 +53,7 @@ def test_px_timeout_and_recovery(shell, cluster):
     assert "did not finish within 1 s" in str(error)
     assert "rank 0 waits in recv from rank 0" in str(error)
     with capture_output() as captured:
-        cluster.recover()
+        cluster.recover(timeout=60)
     assert "Ranks 0 and 1 did not finish" in captured.stdout
     error, captured = px(shell, "print('back')")
     assert error is None and captured.stdout.count("back") == 2
