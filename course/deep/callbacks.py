@@ -80,7 +80,7 @@ class BroadcastCallback(keras.callbacks.Callback):
     Before that it checks that the ranks have the same model, optimizer, epochs and steps per
     epoch, and raises `ValueError` on every rank where they have not: ranks that run different
     numbers of steps would wait for each other. (A generator does not tell its number of steps;
-    there the deadline of `init` is what ends the wait.)
+    there the deadline of `init` is what ends the wait.) A model that is not built yet is refused.
 
     After each epoch, and before validation, the weights that are not trained (the moving means
     and variances of batch normalisation, which each rank takes from its own batches) are
@@ -111,6 +111,13 @@ class BroadcastCallback(keras.callbacks.Callback):
             return
         model = self.model
         optimizer = model.optimizer
+        if not model.built:
+            raise ValueError(
+                "expected a model with weights to broadcast, got one that is not built yet: give "
+                "it a keras.Input, or call it on one batch before fit"
+            )
+        if not optimizer.built:
+            optimizer.build(model.trainable_variables)
 
         def shapes(variables: Iterable[Any]) -> list[str]:
             return [f"{v.name} {v.dtype} {tuple(v.shape)}" for v in variables]

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 # Milliseconds between two looks of Horovod at what is to be averaged. Its default of 1 ms is
-# longer than a training step of the lecture's small nets; benchmarks/horovod.py measures it.
+# longer than a training step of the lecture's small nets; benchmarks/data_parallel.py measures it.
+# A rank on its own averages nothing, and its looking would only cost time.
 CYCLE_TIME = 0.1
+CYCLE_TIME_ALONE = 100.0
 STALL_TIMEOUT = 60.0
 
 
@@ -43,6 +45,23 @@ class World:
     def __str__(self) -> str:
         """Return "rank r of n" with the number of threads."""
         return f"rank {self.rank} of {self.size}, {self.threads} threads"
+
+
+_written: dict[str, str] = {}
+
+
+def _setting(name: str, argument: float | None, default: float) -> float:
+    """Put a number for Horovod into the environment and return it.
+
+    `argument` comes first, then what the user has set, then `default`; what an earlier call
+    wrote here is not the user's.
+    """
+    theirs = os.environ.get(name)
+    if argument is None and theirs and theirs != _written.get(name):
+        return float(theirs)
+    value = default if argument is None else argument
+    os.environ[name] = _written[name] = f"{value:g}"
+    return value
 
 
 def _set_threads(threads: int) -> int:
@@ -118,17 +137,12 @@ def init(
     local_rank, local_size = node.rank, node.size
     node.Free()
 
-    def setting(name: str, argument: float | None, default: float) -> float:
-        if argument is not None or not os.environ.get(name):
-            os.environ[name] = f"{default if argument is None else argument:g}"
-        return float(os.environ[name])
-
-    setting("HOROVOD_CYCLE_TIME", cycle_time, CYCLE_TIME)
+    _setting("HOROVOD_CYCLE_TIME", cycle_time, CYCLE_TIME if comm.size > 1 else CYCLE_TIME_ALONE)
     # Horovod reads whole seconds here.
     whole = None if stall_timeout is None else max(1, round(stall_timeout))
-    limit = setting("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", whole, STALL_TIMEOUT)
+    limit = _setting("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", whole, STALL_TIMEOUT)
     half = max(1, int(limit) // 2)
-    setting("HOROVOD_STALL_CHECK_TIME_SECONDS", half if stall_timeout else None, half)
+    _setting("HOROVOD_STALL_CHECK_TIME_SECONDS", half if stall_timeout else None, half)
 
     if threads is not None or local_size > 1:
         threads = _set_threads(threads or max(1, num_cores() // local_size))
