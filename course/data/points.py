@@ -11,8 +11,8 @@ import numpy as np
 def twenty_points() -> np.ndarray:
     """Return 20 points small enough to cluster by hand, float64 (20, 2).
 
-    With ``eps=1`` and ``min_samples=4`` they hold two clusters, three border points and
-    two points of noise.
+    With ``eps=1`` and ``min_samples=4`` they hold two clusters, five border points and
+    three points of noise.
     """
     return np.array(
         [
