@@ -4,8 +4,9 @@ All variants train the same models with the same global batch. They are started 
 turns, epoch by epoch, so that whatever else the machine does meets all of them alike; those
 that wait are stopped. Results: ``results/data_parallel.csv``, ``.md`` and ``.png``.
 
-    python benchmarks/data_parallel.py                      # the comparison
-    python benchmarks/data_parallel.py --tune --models ann  # Horovod's settings on 2 ranks
+    python benchmarks/data_parallel.py                         # the comparison
+    python benchmarks/data_parallel.py --overhead --rounds 12  # what one rank costs
+    python benchmarks/data_parallel.py --tune --models ann     # Horovod's settings on 2 ranks
 """
 
 import argparse
@@ -321,10 +322,12 @@ def plot(seconds, path):
     from course.figures import scaling
 
     names = list(dict.fromkeys(model for model, _ in seconds))
-    figure, axes = plt.subplots(1, len(names), figsize=(4.6 * len(names), 3.6), squeeze=False)
+    figure, axes = plt.subplots(1, len(names), figsize=(2.4 + 3.2 * len(names), 3.2), squeeze=False)
     for ax, name in zip(axes[0], names, strict=True):
         times = {variant: values for (model, variant), values in seconds.items() if model == name}
         scaling.epoch_times(times, ax=ax, title=name)
+        if ax is not axes[0][0]:
+            ax.set_yticklabels([])
     figure.tight_layout()
     figure.savefig(path, dpi=120)
 
@@ -335,6 +338,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=2, help="measured epochs in a turn")
     parser.add_argument("--tune", action="store_true", help="compare settings of Horovod")
+    parser.add_argument("--overhead", action="store_true", help="plain Keras and one rank only")
     parser.add_argument("--worker", choices=("plain", "horovod", "tf"), help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -342,12 +346,17 @@ def main():
         worker(options.worker, options.threads or None)
         return
     sys.path.insert(0, str(HERE.parent))
-    variants, stem = (TUNING, "horovod_tuning") if options.tune else (VARIANTS, "data_parallel")
+    variants, stem = VARIANTS, "data_parallel"
+    if options.tune:
+        variants, stem = TUNING, "horovod_tuning"
+    elif options.overhead:
+        alone = ("plain Keras", "Horovod, 1 rank")
+        variants, stem = {name: VARIANTS[name] for name in alone}, "horovod_overhead"
     seconds = run(variants, options.models, options.rounds, options.epochs)
     baseline = next(iter(variants))
     table = list(rows(seconds, baseline))
     write(table, stem)
-    if not options.tune:
+    if variants is VARIANTS:
         plot(seconds, HERE / "results" / "data_parallel.png")
     for row in table:
         print(row["model"], row["variant"], row["seconds_per_epoch"], row["ratio"])

@@ -37,7 +37,7 @@ def epoch_times(
         ax.text(high + 0.03 * reach, position, f"{median:.3g}", va="center")
     ax.set_yticks(positions, names)
     ax.invert_yaxis()
-    ax.set_xlim(0, 1.2 * reach)
+    ax.set_xlim(0, 1.3 * reach)
     ax.set_xlabel(unit)
     ax.set_title(title)
     listed = "; ".join(
@@ -55,6 +55,8 @@ def speed_up(
 ) -> Axes:
     """Draw how many times faster than on the first number of ranks, beside the ideal line.
 
+    Both axes are logarithmic where the numbers of ranks span more than a factor of 16.
+
     Args:
         ranks: numbers of ranks, ascending; the first is the reference.
         seconds: for each model, its time on each of `ranks`.
@@ -70,9 +72,15 @@ def speed_up(
         ratio = values[0] / np.asarray(values, float)
         ax.plot(counts, ratio, "os^Dv"[index % 5] + "-", label=name)
         texts.append(f"{name} reaches {ratio[-1]:.2f} on {ranks[-1]} ranks")
-    ax.axhline(1, color="black", linewidth=0.8)
+    if counts[-1] > 16 * counts[0]:
+        ax.set_xscale("log", base=2)
+        ax.set_yscale("log", base=2)
+        ax.yaxis.set_major_formatter("{x:g}")
+    else:
+        ax.axhline(1, color="black", linewidth=0.8)
+        ax.set_ylim(0)
     ax.set_xticks(counts, [str(count) for count in ranks])
-    ax.set_ylim(0)
+    ax.minorticks_off()
     ax.set_xlabel("ranks")
     ax.set_ylabel("speed-up (times)")
     ax.set_title(title)
