@@ -28,6 +28,7 @@ TITLES = {
     "killed": "a rank was killed, and others wait for it",
     "crashed": "a rank crashed, and others wait for it",
     "slow": "this is no deadlock: a rank is still at work, and others wait for it",
+    "incomplete": "the ranks made more calls than a trace keeps, so who met whom is not known",
     "none": "nothing wrong is to be seen in the calls",
 }
 
@@ -86,5 +87,6 @@ MENDS = {
     "crashed": "Look at the rank's last line: a buffer that is too short, or of the wrong type, "
     "is the usual reason.",
     "slow": "Give it more time, or share the work out more evenly.",
+    "incomplete": "Run fewer steps, or start the trace later.",
     "none": "",
 }

@@ -4,6 +4,7 @@ The rules are MPI's (standard 4.1, section 3.5): between two ranks of one commun
 messages that a receive could take are taken in the order in which they were sent.
 """
 
+from collections import deque
 from dataclasses import dataclass, field
 
 from course.mpi import calls as names
@@ -129,18 +130,24 @@ class Replay:
             self.of_meeting[key] = row[number]
 
     def _match(self) -> None:
-        waiting: dict[tuple[str, int], list[Sent]] = {}
+        waiting: dict[tuple[str, int, int, int], deque[Sent]] = {}
         for sent in self.sent:
-            waiting.setdefault((sent.comm, sent.dest), []).append(sent)
-        certain = [posted for posted in self.posted if ANY not in (posted.source, posted.tag)]
-        certain_ids = {id(posted) for posted in certain}
-        open_ones = [posted for posted in self.posted if id(posted) not in certain_ids]
-        for posted in certain + open_ones:
-            queue = waiting.get((posted.comm, posted.rank), [])
-            for place, sent in enumerate(queue):
-                if posted.fits(sent):
-                    posted.takes, sent.taken = sent, posted
-                    del queue[place]
+            key = (sent.comm, sent.dest, sent.source, sent.tag)
+            waiting.setdefault(key, deque()).append(sent)
+        undecided = []
+        for posted in self.posted:
+            if ANY in (posted.source, posted.tag):
+                undecided.append(posted)
+                continue
+            queue = waiting.get((posted.comm, posted.rank, posted.source, posted.tag))
+            if queue:
+                posted.takes = queue.popleft()
+                posted.takes.taken = posted
+        for posted in undecided:
+            for queue in waiting.values():
+                if queue and posted.fits(queue[0]):
+                    posted.takes = queue.popleft()
+                    posted.takes.taken = posted
                     break
 
     def untaken(self) -> list[Sent]:

@@ -256,7 +256,7 @@ class DeadlineError(RunError, TimeoutError):
             parts.append(f"the time of {timeout:g} s was up; still running: rank {who}{done}")
         if explanation is not None:
             parts.append(str(explanation))
-        if explanation is None or explanation.kind in ("none", "slow"):
+        if explanation is None or explanation.kind in ("none", "slow", "incomplete"):
             parts += [rank.story() for rank in ranks if rank.status == "running"]
         if explanation is None:
             parts.append("run it with trace=True to learn who waits for whom")

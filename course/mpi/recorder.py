@@ -1,7 +1,6 @@
 """Write down calls as they happen; used by the traced communicators, requests and windows."""
 
 import linecache
-import os
 import sys
 import time
 from pathlib import Path
@@ -13,11 +12,8 @@ from course.mpi.records import COMPLETED, DONE, ENTERED, NONE, RAISED, RECORD, W
 
 # Where single fields lie inside a record, so that they can be changed alone.
 FLAGS, REPEATS, FOUND, SIZE, END = 1, 12, 32, 48, 80
-_HERE = str(Path(__file__).parent)
-OWN = {
-    os.path.join(_HERE, name)
-    for name in ("recorder.py", "traced.py", "traced_requests.py", "traced_windows.py")
-}
+_HERE = Path(__file__).parent
+OWN = {__file__, *map(str, _HERE.glob("traced*.py"))}  # not the user's lines
 Slot = tuple[Any, int]
 
 _now = time.monotonic_ns

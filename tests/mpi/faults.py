@@ -730,7 +730,7 @@ def persistent_requests(comm):
 @healthy(3)
 def window_with_fences(comm):
     memory = np.zeros(comm.size)
-    window = MPI.Win.Create(memory, comm=comm)
+    window = MPI.Win.Create(memory, disp_unit=8, comm=comm)
     mine = np.array([float(comm.rank)])
     window.Fence()
     for rank in range(comm.size):

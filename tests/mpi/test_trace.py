@@ -178,6 +178,7 @@ def test_very_long_traces_keep_the_newest(tmp_path, monkeypatch):
     assert not record.complete
     assert 8192 < len(record.calls[0]) <= 2 * 8192
     assert record.calls[0][-1].rtag == 19_999 % 7
+    assert explain(record).kind == "incomplete"
     assert seconds < 20
 
 
