@@ -172,6 +172,10 @@ def _failure(waits: Waits, failed: list[int], errors: list[str]) -> Explanation:
             if unequal is not None:
                 return _base(waits, *unequal)
     kind = waits.statuses[failed[0]]
+    if kind != "raised":  # the library may have given up on calls that do not fit
+        unequal = find_unequal(waits.replay, failed)
+        if unequal is not None:
+            return _base(waits, *unequal)
     facts = [f"{ranks_text(failed)} {kind if kind != 'crashed' else 'crashed'}"]
     return _base(waits, kind, failed, facts)
 

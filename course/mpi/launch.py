@@ -236,6 +236,8 @@ class _Watch:
         )
         if reason == "done":
             return outcome
+        if reason == "launcher" and code >= 0:
+            self._blame()
         explanation = self.detector.explain(self.ranks) if self.detector is not None else None
         if reason == "failed":
             raise RankError(outcome, self.ranks, explanation)
@@ -243,11 +245,16 @@ class _Watch:
             raise DeadlockError(outcome, self.ranks, explanation)
         if reason == "deadline":
             raise DeadlineError(outcome, self.ranks, explanation, timeout=self.timeout)
-        for rank in self.ranks:
-            rank.aborted = rank.pid() != 0 and "abort" in rank.text("err").lower()
         if any(rank.failed for rank in self.ranks):
             raise RankError(outcome, self.ranks, explanation)
         log = (self.directory / "launcher.log").read_text(errors="replace").strip()
         if code < 0:
             log = "the guard of the ranks was killed: by one of them?"
         raise LaunchError(f"{self.launcher} ended with exit status {code}:\n{log[-4000:]}", outcome)
+
+    def _blame(self) -> None:
+        """The MPI library ended the job, without a report: find the ranks that made it do so."""
+        started = [rank for rank in self.ranks if rank.pid() and not rank.finished]
+        named = [rank for rank in started if "abort" in rank.text("err").lower()]
+        for rank in named or started:
+            rank.aborted = True

@@ -72,7 +72,7 @@ class Rank:
         self.stem = directory / f"rank-{number}"
         self.report: dict[str, Any] | None = None
         self.end: dict[str, Any] | None = None
-        self.aborted = False  # the launcher ended all ranks, and this one says it aborted
+        self.aborted = False  # the MPI library ended the whole job
 
     def _json(self, ending: str) -> dict[str, Any] | None:
         try:
@@ -164,7 +164,8 @@ class Rank:
                 what = f"raised {self.report['error']}"
             return f"rank {number} {what}:\n{self.report['traceback'].rstrip()}"
         if self.end is None:
-            return f"rank {number} called MPI Abort" + self._fault()
+            told = self._fault() or ": another rank's output may say why"
+            return f"rank {number} was ended by MPI Abort" + told
         code = self.end["code"]
         if status == "exited":
             return (
