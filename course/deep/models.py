@@ -59,7 +59,10 @@ def ann(
 
 
 def cnn(
-    input_shape: tuple[int, int, int] = (28, 28, 1), num_classes: int = NUM_CLASSES
+    input_shape: tuple[int, int, int] = (28, 28, 1),
+    num_classes: int = NUM_CLASSES,
+    filters: tuple[int, ...] = (20, 50),
+    num_hidden: int = 500,
 ) -> keras.Sequential:
     """20 and 50 filters of 5x5 with ReLU and 2x2 pooling, then 500 units: 1,256,080 parameters.
 
@@ -69,18 +72,23 @@ def cnn(
     Args:
         input_shape: (rows, columns, channels) of one image (float32, 0..1).
         num_classes: number of softmax outputs.
+        filters: 5x5 filters of each convolution, which a pooling follows; one to four of them
+            on 28x28 pixels, because each pooling halves rows and columns.
+        num_hidden: units of the hidden layer.
     """
+    convolutions = []
+    for number in filters:
+        convolutions += [
+            layers.Conv2D(number, kernel_size=5, padding="same"),
+            layers.Activation("relu"),
+            layers.MaxPooling2D(pool_size=2, strides=2),
+        ]
     return keras.Sequential(
         [
             keras.Input(input_shape),
-            layers.Conv2D(20, kernel_size=5, padding="same"),
-            layers.Activation("relu"),
-            layers.MaxPooling2D(pool_size=2, strides=2),
-            layers.Conv2D(50, kernel_size=5, padding="same"),
-            layers.Activation("relu"),
-            layers.MaxPooling2D(pool_size=2, strides=2),
+            *convolutions,
             layers.Flatten(),
-            layers.Dense(500),
+            layers.Dense(num_hidden),
             layers.Activation("relu"),
             layers.Dense(num_classes),
             layers.Activation("softmax"),
