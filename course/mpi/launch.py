@@ -65,6 +65,7 @@ def run(
     trace: bool = False,
     memory: int | None = None,
     max_output: int = 1_000_000,
+    plain: bool = False,
     **kwargs: Any,
 ) -> Run:
     """Call ``function(comm, *args, **kwargs)`` on `ranks` fresh MPI ranks.
@@ -82,6 +83,8 @@ def run(
             that hangs is ended as soon as that is certain, and explained.
         memory: Bytes of address space that each rank may use; None for no limit.
         max_output: Bytes kept of each rank's standard output and of its standard error.
+        plain: Let only plain data come back (`course.mpi.plain`): this process then unpickles
+            nothing that a rank wrote, so the function need not be trusted.
         **kwargs: Keyword arguments for the function.
 
     Returns:
@@ -105,9 +108,10 @@ def run(
     try:
         job = ship.job(function, args, kwargs)
         job |= {"ranks": ranks, "trace": trace, "memory": memory, "max_output": max_output}
+        job |= {"plain": plain}
         job["launcher"] = program
         ship.save(directory / "job", job)
-        return _Watch(directory, ranks, timeout, trace, program).run()
+        return _Watch(directory, ranks, timeout, trace, program, plain).run()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -116,11 +120,17 @@ class _Watch:
     """The parent's side of one run."""
 
     def __init__(
-        self, directory: Path, ranks: int, timeout: float, trace: bool, launcher: str
+        self,
+        directory: Path,
+        ranks: int,
+        timeout: float,
+        trace: bool,
+        launcher: str,
+        plain: bool,
     ) -> None:
         """Prepare to watch `ranks` ranks that report into `directory`."""
         self.directory = directory
-        self.ranks = [Rank(number, directory) for number in range(ranks)]
+        self.ranks = [Rank(number, directory, plain) for number in range(ranks)]
         self.timeout = timeout
         self.launcher = launcher
         self.began = time.monotonic()

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from course.mpi import plain
+
 if TYPE_CHECKING:
     from course.mpi.explain import Explanation
     from course.mpi.records import Trace
@@ -66,9 +68,10 @@ class Run:
 class Rank:
     """The reports of one rank, read from the run's folder."""
 
-    def __init__(self, number: int, directory: Path) -> None:
+    def __init__(self, number: int, directory: Path, is_plain: bool = False) -> None:
         """Look at the files of rank `number` in `directory`; read none yet."""
         self.number = number
+        self.plain = is_plain
         self.stem = directory / f"rank-{number}"
         self.report: dict[str, Any] | None = None
         self.end: dict[str, Any] | None = None
@@ -131,7 +134,8 @@ class Rank:
         """Return what the function returned; None unless it did."""
         if not self.finished:
             return None
-        return pickle.loads(Path(f"{self.stem}.value").read_bytes())
+        data = Path(f"{self.stem}.value").read_bytes()
+        return plain.loads(data) if self.plain else pickle.loads(data)
 
     @property
     def status(self) -> str:

@@ -135,7 +135,7 @@ def work(stem: Path, rank: int, job: dict[str, Any]) -> int:
         began = time.monotonic()
         result = function(traced, *args, **kwargs)
         report["seconds"] = time.monotonic() - began
-        value = encode(result, rank)
+        value = encode(result, rank, job["plain"])
         report["ok"] = True
     except BaseException as error:
         report["seconds"] = time.monotonic() - began
@@ -194,16 +194,18 @@ def end_trace(ok: bool) -> None:
         module.finish(ok)
 
 
-def encode(result: Any, rank: int) -> bytes:
-    """Pickle what the function returned.
+def encode(result: Any, rank: int, as_plain: bool) -> bytes:
+    """Turn what the function returned into bytes.
 
     Raises:
-        TypeError: It cannot be pickled.
+        TypeError: It cannot be sent back.
     """
     import cloudpickle
 
+    from course.mpi import plain
+
     try:
-        return cloudpickle.dumps(result)
+        return plain.dumps(result) if as_plain else cloudpickle.dumps(result)
     except Exception as error:
         raise TypeError(
             f"rank {rank} returned a {type(result).__name__}, which cannot be sent back: {error}"
