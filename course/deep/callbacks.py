@@ -212,7 +212,7 @@ class MetricAverageCallback(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Note that `evaluate` from here on is validation."""
-        self._fitting = True
+        self._fitting = hvd.size() > 1  # one rank has the metrics of all data anyway
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Forget the last epoch."""
@@ -232,6 +232,8 @@ class MetricAverageCallback(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Put the averages into `logs`, for the callbacks after this one and the history."""
+        if not self._fitting:
+            return
         if not self._validated:
             self._results.update(average_metrics(self.model))
         if logs is not None:
