@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from course.figures.base import describe
 from course.figures.training import COLOURS, MARKERS
 
-_GROUND = ("#F3D5C0", "#CFE3F2")
+_GROUND = ("#CFE3F2", "#F3D5C0")
 
 
 def margin(

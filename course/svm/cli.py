@@ -275,3 +275,15 @@ def train_main() -> None:
 def predict_main() -> None:
     """Entry point of `pisvm-predict`."""
     _main(predict)
+
+
+def main() -> None:
+    """Run ``python -m course.svm.cli pisvm-train ...`` or ``... pisvm-predict ...``."""
+    commands = {"pisvm-train": train_main, "pisvm-predict": predict_main}
+    if len(sys.argv) < 2 or sys.argv[1] not in commands:
+        raise SystemExit(f"expected one of {list(commands)} as the first argument")
+    commands[sys.argv.pop(1)]()
+
+
+if __name__ == "__main__":
+    main()

@@ -169,33 +169,42 @@ def solve_unit(
     seconds = np.zeros(len(task.Cs))
     y, _, _ = box(a.stop - a.start, b.stop - b.start, (1.0, 1.0))
     whole_beta, whole_F = np.zeros(m), -y
-    before = 0.0
+    # A solution with no variable at C is the solution for every larger C as well.
+    settled, whole_settled = np.zeros(len(tests), bool), False
+    before = -1
     for c in np.argsort(task.Cs, kind="stable"):
-        C = float(task.Cs[c])
         begin = time.perf_counter()
+        C = float(task.Cs[c])
         _, lower, upper = box(a.stop - a.start, b.stop - b.start, (C, C))
-        if before:
-            _enlarge(whole_beta, whole_F, y, C / before)
-            np.clip(whole_beta, lower, upper, out=whole_beta)
-        smo.solve(
-            source, rows, have, spare, y, lower, upper, whole_beta, whole_F, task.tol, 2**62, True
-        )
-        before = C
-        coef, rho = np.zeros((m, len(tests)), square.dtype), np.zeros(len(tests))
-        for f, out in enumerate(tests):
+        if before >= 0:
+            wins[c] = wins[before]
+            if not whole_settled:
+                _enlarge(whole_beta, whole_F, y, C / float(task.Cs[before]))
+                np.clip(whole_beta, lower, upper, out=whole_beta)
+        before = c
+        if not whole_settled and not settled.all():
+            smo.solve(
+                source, rows, have, spare, y, lower, upper, whole_beta, whole_F, task.tol,
+                2**62, True,
+            )  # fmt: skip
+            whole_settled = bool((np.abs(whole_beta) < C).all())
+        for f in np.flatnonzero(~settled):
+            out, test = tests[f], task.folds[f].test
             beta, F = whole_beta.copy(), whole_F.copy()
             low, up = lower.copy(), upper.copy()
             low[out] = up[out] = 0.0
-            if (up > 0).any() and (low < 0).any():
-                _start(source, rows, have, beta, F, low, up, out)
-                smo.solve(source, rows, have, spare, y, low, up, beta, F, task.tol, 2**62, True)
-                coef[:, f], rho[f] = beta, smo.offset(beta, F, low, up)
-        for fold, column, r in zip(task.folds, coef.T, rho, strict=True):
-            used = np.flatnonzero(column)
+            if not ((up > 0).any() and (low < 0).any()):
+                wins[c, test], settled[f] = False, True
+                continue
+            _start(source, rows, have, beta, F, low, up, out)
+            smo.solve(source, rows, have, spare, y, low, up, beta, F, task.tol, 2**62, True)
+            settled[f] = bool((np.abs(beta) < C).all())
+            used = np.flatnonzero(beta)
             if columns is None:
-                block = square[np.ix_(index[used], fold.test)].T
+                block = square[np.ix_(index[used], test)].T
             else:
-                block = columns[np.ix_(fold.test, used)]
-            wins[c, fold.test] = block @ column[used] - r > 0
+                block = columns[np.ix_(test, used)]
+            decision = block @ beta[used].astype(square.dtype)
+            wins[c, test] = decision > smo.offset(beta, F, low, up)
         seconds[c] = time.perf_counter() - begin
     return wins, seconds

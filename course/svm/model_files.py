@@ -56,6 +56,8 @@ def _header(path: Path, lines: list[str]) -> tuple[dict[str, list[str]], int]:
         words = line.split()
         if words == ["SV"]:
             return fields, number + 1
+        if not words:
+            break
         if len(words) < 2:
             raise FormatError(f"{path}, line {number + 1}: expected 'name value', got {line!r}")
         fields[words[0]] = words[1:]

@@ -24,6 +24,9 @@ from course.svm.rows import LANES, Source, diagonal, fetch, padded
 TAU = 1e-12
 """Least curvature along a step, for kernels that are not positive definite (libsvm's)."""
 
+WORTH_SHRINKING = 512
+"""Smaller problems are solved before shrinking pays."""
+
 # NaN never occurs here. Infinities do: they mark variables that cannot move.
 _FLAGS = {"reassoc", "nnan", "nsz", "contract", "arcp"}
 
@@ -275,7 +278,7 @@ def solve(
     own = diagonal(source, n)
     active = np.arange(n)
     steps = 0
-    interval = max(100, min(n, 1000))
+    interval = max(n, 1000)
     while True:
         m = active.size
         f = np.zeros((m + LANES - 1) // LANES * LANES)
@@ -288,7 +291,7 @@ def solve(
         idle = np.zeros(m, np.bool_)
         while True:
             budget = max_steps - steps
-            if shrinking:
+            if shrinking and n >= WORTH_SHRINKING:
                 budget = min(budget, interval)
             done, smallest, largest, closed = _iterate(
                 source, rows, have, active, small, d, low, up, b, f, tol, budget
@@ -316,7 +319,7 @@ def solve(
             stale[active] = False
             _refresh(source, rows, have, y, beta, F, stale)
             active = np.arange(n)
-            interval *= 10  # too many were left out: be slower to do so again
+            interval = min(10 * interval, 2**40)  # too many were left out: be slower to do so again
         if m == n or steps >= max_steps:
             return steps, _violation(lower, upper, beta, F)
 

@@ -1,0 +1,1 @@
+"""Widgets: sliders and buttons around figures, for notebooks."""
