@@ -235,23 +235,34 @@ def connect_cores(index: Index, owned: int, core: np.ndarray, threads: Threads) 
 
 
 @njit(nogil=True, cache=True)
-def lowest_members(parent: np.ndarray, order: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return for each component the lowest of its members' `rows`, at its first point.
+def number_components(parent: np.ndarray, order: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Number the components from 0, in place, and find the lowest row of each.
 
     Args:
-        parent: int32 (n,), what `connect_cores` returned.
+        parent: int32 (n,), what `connect_cores` returned; afterwards the component of each
+            core point, else -1.
         order: int32 (n,), the order of the index.
         rows: int64 (n,), the number of each row of the input among those of all ranks;
             or empty, for just 0 to n - 1.
 
     Returns:
-        int64 (n,): valid at the first point of each component, else -1.
+        int64 (components,), the lowest row of a core point in each.
     """
-    lowest = np.full(len(parent), -1, dtype=np.int64)
+    count = 0
+    for i in range(len(parent)):
+        count += parent[i] == i
+    lowest = np.full(count, np.iinfo(np.int64).max, dtype=np.int64)
+    count = 0
     for i in range(len(parent)):
         root = parent[i]
-        if root >= 0:
-            row = rows[order[i]] if len(rows) else np.int64(order[i])
-            if lowest[root] < 0 or row < lowest[root]:
-                lowest[root] = row
+        if root < 0:
+            continue
+        # A root is the first of its component, so the others find its number there.
+        if root == i:
+            parent[i] = count
+            count += 1
+        else:
+            parent[i] = parent[root]
+        row = rows[order[i]] if len(rows) else np.int64(order[i])
+        lowest[parent[i]] = min(lowest[parent[i]], row)
     return lowest

@@ -11,12 +11,12 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.validation import validate_data
 
 from course.clustering.checks import agree, check_parameters, check_sizes, same_everywhere
-from course.clustering.components import connect_cores, lowest_members
+from course.clustering.components import connect_cores, number_components
 from course.clustering.cores import find_cores
 from course.clustering.grid import cell_numbers, lay_grid
 from course.clustering.halo import Halo, find_halo
 from course.clustering.index import build_index
-from course.clustering.labels import assign_labels
+from course.clustering.labels import assign_borders, spread_labels
 from course.clustering.merge import apply_rules, make_rules, number_clusters
 from course.clustering.redistribute import find_bounds, redistribute, send_back
 from course.clustering.threads import Threads, available
@@ -149,16 +149,18 @@ class HPDBSCAN(ClusterMixin, BaseEstimator):
                 core = find_cores(index, n, int(self.min_samples), threads)
                 parent = connect_cores(index, n, core, threads)
             with self._phase("relabel"):
-                heads = lowest_members(parent, index.order, np.empty(0, dtype=np.int64))
-                first = np.flatnonzero(heads >= 0)
-                number = heads
-                number[first[np.argsort(heads[first])]] = np.arange(len(first))
-                self.labels_ = assign_labels(index, n, core, parent, number, threads)
-                del parent, number, heads
+                heads = number_components(parent, index.order, np.empty(0, dtype=np.int64))
+                number = np.empty_like(heads)
+                number[np.argsort(heads)] = np.arange(len(heads))
+                assign_borders(index, n, core, parent, number, threads)
+                order = index.order
+                del index  # makes room for the labels
+                self.labels_ = spread_labels(order, parent, number, n)
+                del parent
                 flags = np.empty(n, dtype=bool)
-                flags[index.order] = core
+                flags[order] = core
         self.core_sample_indices_ = np.flatnonzero(flags)
-        self.n_clusters_ = len(first)
+        self.n_clusters_ = len(heads)
         self.n_points_ = (n, 0)
 
     def _cluster_together(self, data: np.ndarray, comm: MPI.Intracomm) -> None:
@@ -215,24 +217,29 @@ class HPDBSCAN(ClusterMixin, BaseEstimator):
         with self._phase("merge halos"):
             core[owned:] = halo.send(core[:owned], comm)
         names = np.full(seen, -1, dtype=np.int64)
+        heads = np.empty(0, dtype=np.int64)
         with self._phase("local clustering"):
             if index is not None:
                 sorted_core = core[index.order]
                 parent = connect_cores(index, owned, sorted_core, threads)
-                heads = lowest_members(parent, index.order, rows)
-                names[index.order] = np.where(parent >= 0, heads[parent], -1)
+                heads = number_components(parent, index.order, rows)
+                joined = parent >= 0
+                names[index.order[joined]] = heads[parent[joined]]
         with self._phase("merge halos"):
             rules = make_rules(names, owned, halo, comm)
             del names
-            first = np.flatnonzero(heads >= 0) if index is not None else np.empty(0, dtype=int)
-            merged = apply_rules(heads[first] if len(first) else np.empty(0, np.int64), rules)
+            merged = apply_rules(heads, rules)
         with self._phase("relabel"):
             distinct, which = np.unique(merged, return_inverse=True)
             numbers = number_clusters(distinct, offsets, comm)
             self.n_clusters_ = comm.allreduce(int(numbers.max(initial=-1)), MPI.MAX) + 1
             if index is None:
                 return np.empty(0, dtype=np.int64)
-            heads[first] = numbers[which]
-            values = assign_labels(index, owned, sorted_core, parent, heads, threads) + 1
+            number = numbers[which]
+            assign_borders(index, owned, sorted_core, parent, number, threads)
+            order = index.order
+            del index
+            values = spread_labels(order, parent, number, owned)
+            values += 1
             np.negative(values, out=values, where=core[:owned].astype(bool))
         return values

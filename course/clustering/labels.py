@@ -18,11 +18,10 @@ from course.clustering.neighbours import (
 from course.clustering.threads import Threads
 
 NOISE = -1
-NONE = np.iinfo(np.int64).max
 
 
 @njit(nogil=True, cache=True)
-def _label_in_grid(
+def _borders_in_grid(
     index: Index,
     owned: int,
     core: np.ndarray,
@@ -30,7 +29,6 @@ def _label_in_grid(
     number: np.ndarray,
     chief: np.ndarray,
     below: np.ndarray,
-    labels: np.ndarray,
     first: int,
     last: int,
 ) -> None:
@@ -47,19 +45,15 @@ def _label_in_grid(
     for cell in range(first, last):
         found = -1
         for i in range(start[cell], start[cell + 1]):
-            if order[i] >= owned:
-                continue
-            if core[i]:
-                labels[order[i]] = number[parent[i]]
+            if order[i] >= owned or core[i]:
                 continue
             if found < 0:
                 found, _ = follow_rows(keys, below, rows, cell, pointers, edges, kept)
             if found == 0:
-                labels[order[i]] = NOISE
                 continue
             for k in range(d):
                 query[k] = points[k, i]
-            best = NONE
+            best = -1
             measure_gaps(query, low, scale, gaps)
             for at in range(found):
                 begin, end = cut_row(offsets, kept[at], gaps, room, edges)
@@ -71,12 +65,12 @@ def _label_in_grid(
                             points, start, eps2, core, parent, number, query, other, best
                         )
                     elif core_in_cell(points, start, box_start, boxes, eps2, core, query, other):
-                        best = min(best, number[parent[chief[other]]])
-            labels[order[i]] = NOISE if best == NONE else best
+                        best = _lower(number, best, parent[chief[other]])
+            parent[i] = best
 
 
 @njit(nogil=True, cache=True)
-def _label_in_tree(
+def _borders_in_tree(
     index: Index,
     owned: int,
     core: np.ndarray,
@@ -84,7 +78,6 @@ def _label_in_tree(
     number: np.ndarray,
     chief: np.ndarray,
     below: np.ndarray,
-    labels: np.ndarray,
     first: int,
     last: int,
 ) -> None:
@@ -95,16 +88,13 @@ def _label_in_tree(
     for cell in range(first, last):
         cells = -1
         for i in range(start[cell], start[cell + 1]):
-            if order[i] >= owned:
-                continue
-            if core[i]:
-                labels[order[i]] = number[parent[i]]
+            if order[i] >= owned or core[i]:
                 continue
             if cells < 0:
                 cells = search_tree(index, cell, found)
             for k in range(len(query)):
                 query[k] = points[k, i]
-            best = NONE
+            best = -1
             for at in range(cells):
                 other = found[at]
                 if chief[other] < 0 or point_gap(query, boxes, box_start[other]) > eps2:
@@ -114,8 +104,14 @@ def _label_in_tree(
                         points, start, eps2, core, parent, number, query, other, best
                     )
                 elif core_in_cell(points, start, box_start, boxes, eps2, core, query, other):
-                    best = min(best, number[parent[chief[other]]])
-            labels[order[i]] = NOISE if best == NONE else best
+                    best = _lower(number, best, parent[chief[other]])
+            parent[i] = best
+
+
+@njit(nogil=True, cache=True)
+def _lower(number: np.ndarray, one: int, other: int) -> int:
+    """Return which of two components has the lower number; `one` may be -1, for none."""
+    return other if one < 0 or number[other] < number[one] else one
 
 
 @njit(nogil=True, cache=True)
@@ -130,10 +126,10 @@ def _lowest_of_points(
     cell: int,
     best: int,
 ) -> int:
-    """Return the lowest number among `best` and core neighbours in a cell that is not tight."""
+    """Return the lowest of `best` and the core neighbours in a cell that is not tight."""
     for j in range(start[cell], start[cell + 1]):
-        if core[j] and number[parent[j]] < best and is_within(points, query, j, eps2):
-            best = number[parent[j]]
+        if core[j] and parent[j] != best and is_within(points, query, j, eps2):
+            best = _lower(number, best, parent[j])
     return best
 
 
@@ -148,33 +144,51 @@ def _first_cores(index: Index, core: np.ndarray, chief: np.ndarray, lo: int, hi:
                 break
 
 
-def assign_labels(
+def assign_borders(
     index: Index,
     owned: int,
     core: np.ndarray,
     parent: np.ndarray,
     number: np.ndarray,
     threads: Threads,
-) -> np.ndarray:
-    """Label the rank's own points; a border point joins the lowest-numbered cluster it touches.
+) -> None:
+    """Let each border point join the lowest-numbered of the clusters it touches.
 
     Args:
         index: all points that the rank sees.
-        owned: rows of the input below this are the rank's own.
+        owned: rows of the input below this are the rank's own; others are left alone.
         core: uint8 (n,), in the order of the index.
-        parent: int32 (n,), what `connect_cores` returned.
-        number: int64 (n,), the cluster's number at the first point of each component.
+        parent: int32 (n,), the component of each core point, else -1; in place, border
+            points get theirs.
+        number: int64 (components,), the number of the cluster that each belongs to.
         threads: the pool that does the work.
-
-    Returns:
-        int64 (owned,), in the order of the input: -1 for noise.
     """
-    labels = np.empty(owned, dtype=np.int64)
     chief = np.empty(len(index.tight), dtype=np.int32)
     ranges = threads.ranges(len(chief), GRAIN)
     threads.map(_first_cores, ranges, index, core, chief)
     below = np.zeros(len(chief) + 1, dtype=np.int32)  # cells with core points before each
     np.cumsum(chief >= 0, out=below[1:])
-    kernel = _label_in_grid if len(index.rows) else _label_in_tree
-    threads.map(kernel, ranges, index, owned, core, parent, number, chief, below, labels)
+    kernel = _borders_in_grid if len(index.rows) else _borders_in_tree
+    threads.map(kernel, ranges, index, owned, core, parent, number, chief, below)
+
+
+@njit(nogil=True, cache=True)
+def spread_labels(
+    order: np.ndarray, parent: np.ndarray, number: np.ndarray, owned: int
+) -> np.ndarray:
+    """Return the cluster of each of the rank's own points, in the order of the input.
+
+    Args:
+        order: int32 (n,), the order of the index.
+        parent: int32 (n,), components, see `assign_borders`.
+        number: int64 (components,), see `assign_borders`.
+        owned: rows of the input below this are the rank's own.
+
+    Returns:
+        int64 (owned,), -1 for noise.
+    """
+    labels = np.empty(owned, dtype=np.int64)
+    for i in range(len(order)):
+        if order[i] < owned:
+            labels[order[i]] = number[parent[i]] if parent[i] >= 0 else NOISE
     return labels

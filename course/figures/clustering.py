@@ -46,7 +46,7 @@ def clusters(
     points, labels = np.asarray(points), np.asarray(labels)
     if ax is None:
         _, ax = plt.subplots(figsize=(6, 5))
-    size = float(np.clip(3000 / len(points), 0.5, 60))
+    size = float(np.clip(12_000 / len(points), 0.5, 60))
     colours = np.array([to_rgb(colour) for colour in _colours(labels)])
     solid = np.ones(len(points), dtype=bool) if core is None else np.asarray(core, dtype=bool)
     noise = labels < 0
