@@ -7,6 +7,7 @@ go once each to a file of JSON lines beside it.
 """
 
 import json
+import linecache
 import mmap
 import os
 from dataclasses import dataclass, field
@@ -231,7 +232,9 @@ class Reader:
         for fact in map(json.loads, lines):
             if "site" in fact:
                 number = fact.pop("site")
-                sites[number] = Site(**fact)
+                site = sites[number] = Site(**fact)
+                # A cell's source may be known only where it was written.
+                site.text = site.text or linecache.getline(site.file, site.line).strip()
             elif "comm" in fact:
                 comms[fact["comm"]] = Comm(fact["key"], fact["ranks"])
         return sites, comms

@@ -4,6 +4,8 @@ import pytest
 
 from tests.assignments.grading import autograde_all, total, with_solution
 
+pytestmark = pytest.mark.timeout(600)
+
 # Plausible mistakes, each of which must cost what it says below, and nothing else.
 MISTAKES = with_solution(
     join="""
@@ -59,7 +61,7 @@ EARNED = {
 @pytest.fixture(scope="module")
 def marks(tmp_path_factory):
     variants = {"reference": "reference", "release": "release", "mistakes": MISTAKES}
-    return autograde_all("a1_mpi", variants, tmp_path_factory.mktemp("a1"))
+    return autograde_all("a1_mpi", variants, tmp_path_factory.mktemp("a1"), deadline=540)
 
 
 def test_the_reference_gets_all_marks(marks):
