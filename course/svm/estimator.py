@@ -12,9 +12,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
+from course.processes import cores
 from course.svm.kernels import NAMES, Kernel
 from course.svm.model import DTYPES, decide_on_ranks, from_solutions, one_vs_rest, vote
-from course.svm.pairs import Settings, cores, train_pairs
+from course.svm.pairs import Settings, train_pairs
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm

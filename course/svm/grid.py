@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from course.processes import cores
 from course.svm.folds import Fold, UnitTask, solve_unit, stratified
 from course.svm.kernels import TILE, extended
-from course.svm.pairs import agree, class_pairs, cores, in_threads, memory_size
+from course.svm.pairs import agree, class_pairs, in_threads, memory_size
 from course.svm.queue import SharedCounter
 
 if TYPE_CHECKING:

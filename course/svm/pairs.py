@@ -5,7 +5,6 @@ a rank to threads. A pair that is too large for one rank is solved by all ranks 
 `course.svm.decomposition`, the second level.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -137,13 +136,6 @@ def solve_pair(
         settings.tol, settings.max_steps, settings.shrinking,
     )  # fmt: skip
     return finish(beta, F, y, lower, upper, steps, violation)
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def in_threads(work: Callable[[T], Any], items: Sequence[T], threads: int) -> list:
