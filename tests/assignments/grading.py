@@ -102,7 +102,7 @@ class CourseRoot:
 
         A notebook that did not run has no marks, and that is an error here, not zeros.
         """
-        from nbgrader.api import Gradebook
+        from nbgrader.api import Gradebook, MissingEntry
 
         tests = {
             cell.metadata.nbgrader.grade_id
@@ -111,7 +111,10 @@ class CourseRoot:
             and not cell.metadata.nbgrader.solution
         }
         with Gradebook(f"sqlite:///{self.folder}/gradebook.db", "parallel-learning") as book:
-            submission = book.find_submission(self.assignment, student)
+            try:
+                submission = book.find_submission(self.assignment, student)
+            except MissingEntry:
+                raise AssertionError(f"{student}: the submission did not run") from None
             grades = [grade for part in submission.notebooks for grade in part.grades]
             found = {g.name: (g.auto_score, g.max_score) for g in grades if g.name in tests}
         missing = [name for name in sorted(tests) if found.get(name, (None,))[0] is None]
