@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 # Milliseconds between two looks of Horovod at what is to be averaged. Its default of 1 ms is
 # longer than a training step of the lecture's small nets; benchmarks/data_parallel.py measures it.
-# A rank on its own averages nothing, and its looking would only cost time.
+# Where ranks outnumber cores, looking that often would take the cores from those who compute, and
+# a rank on its own averages nothing.
 CYCLE_TIME = 0.1
+CYCLE_TIME_CROWDED = 1.0
 CYCLE_TIME_ALONE = 100.0
 STALL_TIMEOUT = 60.0
 
@@ -137,7 +139,8 @@ def init(
     local_rank, local_size = node.rank, node.size
     node.Free()
 
-    _setting("HOROVOD_CYCLE_TIME", cycle_time, CYCLE_TIME if comm.size > 1 else CYCLE_TIME_ALONE)
+    cycle = CYCLE_TIME if local_size <= num_cores() else CYCLE_TIME_CROWDED
+    _setting("HOROVOD_CYCLE_TIME", cycle_time, cycle if comm.size > 1 else CYCLE_TIME_ALONE)
     # Horovod reads whole seconds here.
     whole = None if stall_timeout is None else max(1, round(stall_timeout))
     limit = _setting("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", whole, STALL_TIMEOUT)

@@ -186,6 +186,7 @@ def every_optimizer(world):
             )
     finally:
         keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")  # made from floatx when it was first asked for
     return facts
 
 

@@ -25,7 +25,7 @@ def few(facts, case):
 @pytest.fixture(scope="module")
 def facts(ranks):
     """What the cases of the script found, all in one launch per number of ranks."""
-    return mpiexec_json(SCRIPT, ranks, timeout=170)
+    return mpiexec_json(SCRIPT, ranks, timeout=270)
 
 
 @pytest.fixture(autouse=True)
