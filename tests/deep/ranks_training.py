@@ -379,7 +379,7 @@ def metrics(world):
         distributed.MetricAverageCallback(),
         *callbacks(),
     ]
-    history = fit(model, *own, BATCH, 8, own_callbacks, validation_data=own_val).history
+    history = fit(model, *own, BATCH, 6, own_callbacks, validation_data=own_val).history
     model.evaluate(*own_val, batch_size=2, verbose=0)
     evaluated = distributed.average_metrics(model)
     seen = world.comm.allgather((history, evaluated))
@@ -392,7 +392,7 @@ def metrics(world):
             x[:rows],
             y[:rows],
             BATCH * world.size,
-            8,
+            6,
             callbacks(),
             validation_data=(val_x, val_y),
         ).history
