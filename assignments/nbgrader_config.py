@@ -1,5 +1,6 @@
 """nbgrader's settings for this course; nbgrader reads them when it is run in this folder."""
 
+import os
 from pathlib import Path
 
 from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
@@ -10,7 +11,16 @@ from course.grading.feedback import HideTests
 c = get_config()  # noqa: F821  # nbgrader defines it
 
 c.CourseDirectory.course_id = "parallel-learning"
-c.CourseDirectory.root = str(Path(__file__).resolve().parent)
+ROOT = Path(__file__).resolve().parent
+c.CourseDirectory.root = str(ROOT)
+
+# Where released assignments lie for students to fetch, and submissions for the lecturer to
+# collect. On a machine with several users, COURSE_EXCHANGE names a folder that all can write to.
+exchange = Path(os.environ.get("COURSE_EXCHANGE") or ROOT / "exchange")
+if not exchange.exists():
+    exchange.mkdir(parents=True)
+    exchange.chmod(0o777)  # nbgrader refuses an exchange that not everybody can write to
+c.Exchange.root = str(exchange)
 
 # A cell may start MPI ranks and train a small net; a hanging one ends here.
 c.Execute.timeout = 120

@@ -61,6 +61,9 @@ def main(notebook: str | None, port: int, browser: bool) -> int:
     port, token = free_port(port), secrets.token_hex(24)
     environment = {**os.environ, "JUPYTER_TOKEN": token}
     known = environment.get("JUPYTER_CONFIG_PATH")
+    environment["COURSE_ASSIGNMENTS"] = str(root / "assignments")
+    # nbgrader calls alembic, and terminals shall find `course`.
+    environment["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), environment["PATH"]])
     environment["JUPYTER_CONFIG_PATH"] = os.pathsep.join([str(CONFIG), *([known] if known else [])])
     browser = browser and not remote()
     command = [
