@@ -66,8 +66,8 @@ def cnn(
 ) -> keras.Sequential:
     """20 and 50 filters of 5x5 with ReLU and 2x2 pooling, then 500 units: 1,256,080 parameters.
 
-    The slide is channels-first, (1, 28, 28), which TensorFlow does not run on CPUs; the
-    parameters are the same in today's channels-last order.
+    The slide is channels-first, (1, 28, 28), as Theano wanted it; the parameters are the same
+    in today's channels-last order.
 
     Args:
         input_shape: (rows, columns, channels) of one image (float32, 0..1).
