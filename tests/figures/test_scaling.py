@@ -44,6 +44,6 @@ def test_learning_rates_are_drawn_over_epochs():
 def test_gradient_agreement_states_both_distances():
     joined = np.array([1.0, 2.0])
     ax = scaling.gradient_agreement(joined, joined, [joined + 0.5, joined - 0.5])
-    assert len(ax.lines) == 3
+    assert len(ax.lines) == 3 and ax.get_legend()
     text = base.alternative(ax.figure)
-    assert "by up to 0.5" in text and "within 0e+00" in text
+    assert "by up to 0.5;" in text and "within 0." in text
