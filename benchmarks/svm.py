@@ -127,7 +127,7 @@ def train(options: argparse.Namespace) -> list[dict]:
         if options.pisvm_train:
             row["fit piSVM"] = pisvm(options.pisvm_train, X, y, C, gamma)
         rows.append(row)
-        print(json.dumps(row), flush=True)
+        print(json.dumps(row, default=float), flush=True)
     for peer in [*peers, *(["piSVM"] if options.pisvm_train else [])]:
         for step in ("fit", "predict"):
             ratios = [
@@ -168,7 +168,7 @@ def grid(options: argparse.Namespace) -> list[dict]:
         "cells with equal accuracy": sum(d < 1e-12 for d in difference),
         "largest difference in points": max(difference) * len(y),
     }
-    print(json.dumps(row), flush=True)
+    print(json.dumps(row, default=float), flush=True)
     return [row]
 
 

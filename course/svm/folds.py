@@ -188,23 +188,24 @@ def solve_unit(
                 2**62, True,
             )  # fmt: skip
             whole_settled = bool((np.abs(whole_beta) < C).all())
-        for f in np.flatnonzero(~settled):
-            out, test = tests[f], task.folds[f].test
+        open_folds = np.flatnonzero(~settled)
+        coef, rho = np.zeros((len(open_folds), m), square.dtype), np.zeros(len(open_folds))
+        for k, f in enumerate(open_folds):
             beta, F = whole_beta.copy(), whole_F.copy()
             low, up = lower.copy(), upper.copy()
-            low[out] = up[out] = 0.0
-            if not ((up > 0).any() and (low < 0).any()):
-                wins[c, test], settled[f] = False, True
-                continue
-            _start(source, rows, have, beta, F, low, up, out)
-            smo.solve(source, rows, have, spare, y, low, up, beta, F, task.tol, 2**62, True)
+            low[tests[f]] = up[tests[f]] = 0.0
+            if (up > 0).any() and (low < 0).any():
+                _start(source, rows, have, beta, F, low, up, tests[f])
+                smo.solve(source, rows, have, spare, y, low, up, beta, F, task.tol, 2**62, True)
+                coef[k], rho[k] = beta, smo.offset(beta, F, low, up)
             settled[f] = bool((np.abs(beta) < C).all())
-            used = np.flatnonzero(beta)
-            if columns is None:
-                block = square[np.ix_(index[used], test)].T
-            else:
-                block = columns[np.ix_(test, used)]
-            decision = block @ beta[used].astype(square.dtype)
-            wins[c, test] = decision > smo.offset(beta, F, low, up)
+        if columns is None:  # whole rows of both classes: no copies
+            first = a.stop - a.start
+            decision = coef[:, :first] @ square[a] + coef[:, first:] @ square[b]
+        else:
+            decision = coef @ columns.T
+        for k, f in enumerate(open_folds):
+            test = task.folds[f].test
+            wins[c, test] = decision[k, test] > rho[k]
         seconds[c] = time.perf_counter() - begin
     return wins, seconds
