@@ -3,7 +3,7 @@
     python tools/notebooks.py strip notebooks/*.ipynb     after editing in JupyterLab
     python tools/notebooks.py refresh notebooks/*.ipynb   after changing a compared output
 
-Cells that begin with ``# NBVAL_CHECK_OUTPUT`` keep their outputs: nbval runs them and
+Cells with the tag ``nbval-check-output`` keep their outputs: nbval runs them and
 compares. `refresh` executes the notebook and takes those outputs anew.
 """
 
@@ -14,13 +14,13 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-CHECKED = "# NBVAL_CHECK_OUTPUT"
+CHECKED = "nbval-check-output"
 KEPT_METADATA = {"nbgrader", "tags"}
 
 
 def checked(cell: nbformat.NotebookNode) -> bool:
     """Return whether the outputs of `cell` are compared with those in the file."""
-    return cell.cell_type == "code" and cell.source.startswith(CHECKED)
+    return cell.cell_type == "code" and CHECKED in cell.metadata.get("tags", [])
 
 
 def strip(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
