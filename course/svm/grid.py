@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 
 from course.processes import cores
 from course.svm.folds import Fold, UnitTask, solve_unit, stratified
-from course.svm.kernels import TILE, extended
+from course.svm.kernels import LEAST, TILE, extended
 from course.svm.pairs import agree, class_pairs, in_threads, memory_size
 from course.svm.queue import SharedCounter
 
@@ -180,6 +180,7 @@ def gram_of(distance: np.ndarray, gamma: float, out: np.ndarray, threads: int) -
     def work(start: int) -> None:
         block = out[start : start + TILE]
         np.multiply(distance[start : start + TILE], distance.dtype.type(gamma), out=block)
+        np.maximum(block, LEAST, out=block)
         np.exp(block, out=block)
 
     in_threads(work, range(0, len(distance), TILE), threads)

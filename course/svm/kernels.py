@@ -18,6 +18,9 @@ NAMES = ("linear", "poly", "rbf", "sigmoid")
 TILE = 256
 """Rows per block: a block of some thousand columns then stays in a core's cache."""
 
+LEAST = -60.0
+"""Exponents stop here: exp(-60) counts for nothing, and denormal numbers would be slow."""
+
 
 @dataclass(frozen=True)
 class Kernel:
@@ -47,6 +50,7 @@ class Kernel:
         out = products
         if self.name == "rbf":
             out *= self.gamma
+            np.maximum(out, LEAST, out=out)
             np.exp(out, out=out)
         elif self.name == "poly":
             out *= self.gamma
