@@ -41,10 +41,10 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests --durations=25
 
 notebooks: setup
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env notebooks
+	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --durations=10 notebooks
 
 format: setup
 	$(BIN)/ruff check --fix .
