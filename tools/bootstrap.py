@@ -4,7 +4,8 @@
 
 uv is taken from the PATH, or installed into ``.uv`` through pip, or, where this Python has
 neither pip nor venv (Debian splits them off), straight from the package index, checked
-against the index's hash. ``PIP_INDEX_URL`` or ``UV_DEFAULT_INDEX`` name another index.
+against the index's hash. ``PIP_INDEX_URL`` or ``UV_DEFAULT_INDEX`` name another index than the
+one of ``uv.lock``.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import io
 import json
 import os
 import platform
+import re
 import shutil
 import stat
 import subprocess
@@ -58,7 +60,8 @@ def by_pip(folder: Path) -> bool:
 def by_index(folder: Path) -> None:
     """Fetch uv's wheel from the package index and unpack its program into ``folder/bin``."""
     index = os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("PIP_INDEX_URL")
-    index = (index or "https://pypi.org/simple").rstrip("/")
+    locked = re.search(r'registry = "(https://[^"]+)"', (ROOT / "uv.lock").read_text())
+    index = (index or locked[1]).rstrip("/")
     request = urllib.request.Request(
         f"{index}/uv/", headers={"Accept": "application/vnd.pypi.simple.v1+json"}
     )
