@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -76,6 +77,8 @@ def main(notebook: str | None, port: int, browser: bool) -> int:
         "--ServerApp.allow_root=True",
         "--log-level=WARN",
     ]
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell had them ignored
+        signal.signal(number, signal.default_int_handler)
     # The guard ends the server and its kernels also when this terminal is closed.
     server = subprocess.Popen(guarded(command), env=environment, cwd=root)
     address = f"http://127.0.0.1:{port}/lab/tree/{path.as_posix()}?token={token}"

@@ -48,6 +48,20 @@ class Wait:
         return sorted(set().union(*self.clauses)) if self.clauses else []
 
 
+def _repeats(calls: list[Call]) -> int:
+    """Return how often the newest call, a test, was repeated in vain.
+
+    The newest record may not have been merged yet with the one before it.
+    """
+    newest, before = calls[-1], calls[-2] if len(calls) > 1 else None
+    same = before is not None and (before.name, before.site, before.request) == (
+        newest.name,
+        newest.site,
+        newest.request,
+    )
+    return newest.repeats + (before.repeats if before is not None and same else 0)
+
+
 class Waits:
     """The wait-for graph of a trace at its end.
 
@@ -73,7 +87,7 @@ class Waits:
                 continue
             call = calls[-1]
             tests = call.name in (*names.TEST, *names.IPROBE, *names.IMPROBE)
-            if call.open or (polling and tests and call.repeats > 100):
+            if call.open or (polling and tests and _repeats(calls) > 100):
                 self.waiting[rank] = self._wait(call)
         self.stuck = self._stuck()
 
