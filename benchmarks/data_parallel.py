@@ -4,9 +4,10 @@ All variants train the same models with the same global batch. They are started 
 turns, epoch by epoch, so that whatever else the machine does meets all of them alike; those
 that wait are stopped. Results: ``results/data_parallel.csv``, ``.md`` and ``.png``.
 
-    python benchmarks/data_parallel.py                         # the comparison
-    python benchmarks/data_parallel.py --overhead --rounds 12  # what one rank costs
-    python benchmarks/data_parallel.py --tune --models ann     # Horovod's settings on 2 ranks
+    python benchmarks/data_parallel.py                      # the comparison
+    python benchmarks/data_parallel.py --tune --models ann  # Horovod's settings on 2 ranks
+
+What one rank costs is measured more finely by ``benchmarks/horovod_one_rank.py``.
 """
 
 import argparse
@@ -338,7 +339,6 @@ def main():
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=2, help="measured epochs in a turn")
     parser.add_argument("--tune", action="store_true", help="compare settings of Horovod")
-    parser.add_argument("--overhead", action="store_true", help="plain Keras and one rank only")
     parser.add_argument("--worker", choices=("plain", "horovod", "tf"), help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -349,9 +349,6 @@ def main():
     variants, stem = VARIANTS, "data_parallel"
     if options.tune:
         variants, stem = TUNING, "horovod_tuning"
-    elif options.overhead:
-        alone = ("plain Keras", "Horovod, 1 rank")
-        variants, stem = {name: VARIANTS[name] for name in alone}, "horovod_overhead"
     seconds = run(variants, options.models, options.rounds, options.epochs)
     baseline = next(iter(variants))
     table = list(rows(seconds, baseline))
