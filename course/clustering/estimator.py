@@ -19,7 +19,8 @@ from course.clustering.index import build_index
 from course.clustering.labels import assign_borders, spread_labels
 from course.clustering.merge import apply_rules, make_rules, number_clusters
 from course.clustering.redistribute import find_bounds, redistribute, send_back
-from course.clustering.threads import Threads, available
+from course.clustering.threads import Threads
+from course.processes import cores
 
 
 class HPDBSCAN(ClusterMixin, BaseEstimator):
@@ -125,11 +126,11 @@ class HPDBSCAN(ClusterMixin, BaseEstimator):
         if self.threads is not None:
             return int(self.threads)
         if self.comm is None or self.comm.size == 1:
-            return available()
+            return cores()
         node = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
         neighbours = node.size
         node.Free()
-        return max(1, available() // neighbours)
+        return max(1, cores() // neighbours)
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:

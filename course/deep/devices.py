@@ -5,13 +5,14 @@ Nothing heavy is imported before a function is called: the Keras backend is the 
 """
 
 import importlib.metadata
-import os
 import platform
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from course.processes import cores
 
 KINDS = ("cpu", "gpu", "unknown")
 
@@ -36,13 +37,6 @@ class Device:
         """Return the name, with the cores of a CPU."""
         name = self.name or "device not stated"
         return f"{name} ({self.cores} cores)" if self.kind == "cpu" and self.cores else name
-
-
-def num_cores() -> int:
-    """Return how many CPU cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def cpu_name() -> str:
@@ -98,8 +92,8 @@ def current() -> Device:
 
     gpu = _gpu_name(keras.backend.backend())
     if gpu is not None:
-        return Device("gpu", gpu, num_cores(), gpu_driver())
-    return Device("cpu", cpu_name(), num_cores())
+        return Device("gpu", gpu, cores(), gpu_driver())
+    return Device("cpu", cpu_name(), cores())
 
 
 def synchronise(model: Any) -> None:

@@ -9,7 +9,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from course.deep.devices import num_cores
+from course.processes import cores
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -80,7 +80,7 @@ def _set_threads(threads: int) -> int:
                 "init() before the first model or tensor is made",
                 stacklevel=3,
             )
-            return tf.config.threading.get_intra_op_parallelism_threads() or num_cores()
+            return tf.config.threading.get_intra_op_parallelism_threads() or cores()
     return threads
 
 
@@ -139,7 +139,7 @@ def init(
     local_rank, local_size = node.rank, node.size
     node.Free()
 
-    cycle = CYCLE_TIME if local_size <= num_cores() else CYCLE_TIME_CROWDED
+    cycle = CYCLE_TIME if local_size <= cores() else CYCLE_TIME_CROWDED
     _setting("HOROVOD_CYCLE_TIME", cycle_time, cycle if comm.size > 1 else CYCLE_TIME_ALONE)
     # Horovod reads whole seconds here.
     whole = None if stall_timeout is None else max(1, round(stall_timeout))
@@ -148,9 +148,9 @@ def init(
     _setting("HOROVOD_STALL_CHECK_TIME_SECONDS", half if stall_timeout else None, half)
 
     if threads is not None or local_size > 1:
-        threads = _set_threads(threads or max(1, num_cores() // local_size))
+        threads = _set_threads(threads or max(1, cores() // local_size))
     else:
-        threads = num_cores()
+        threads = cores()
     _pin_gpu(local_rank)
 
     import horovod.tensorflow as hvd
