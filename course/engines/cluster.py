@@ -119,7 +119,7 @@ class Engines:
             if isinstance(error, TimeoutError):
                 raise EnginesError(
                     f"expected {self.n} engines within {timeout:.0f} s, "
-                    f"got {len(progress.steps) and progress.steps[-1]}\n{output}"
+                    f"got {progress.steps[-1] if progress.steps else 'none'}\n{output}"
                 ) from None
             raise
         seconds = time.monotonic() - started
@@ -190,13 +190,13 @@ class Engines:
     def stop(self) -> None:
         """End the engines and the controller, and everything that they started."""
         global _current
+        launchers = self._launchers()
         cluster, self._cluster = self._cluster, None
         if cluster is not None:
             client = getattr(self, "client", None)
             if client is not None:
                 client.close(linger=0)
-            launchers = [*cluster.engines.values(), cluster.controller]
-            started = [item for item in launchers if item is not None and item.pid > 0]
+            started = [launcher for launcher in launchers if launcher.pid > 0]
             # The guards end their families; what is left is that of a guard that was killed.
             end([psutil.Process(item.pid) for item in started if _running(item.pid)], grace=12)
             end(process for process in self._family if process.is_running())

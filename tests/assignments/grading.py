@@ -168,6 +168,11 @@ def with_solution(**sources: str) -> Callable[[NotebookNode], NotebookNode]:
     return change
 
 
+def lost(marks: Marks) -> set[str]:
+    """Return the grade ids that earned nothing."""
+    return {name for name, (points, _) in marks.items() if points == 0}
+
+
 def total(marks: Marks) -> tuple[float, float]:
     """Return the sums of the points and of the maxima."""
     return sum(points for points, _ in marks.values()), sum(most for _, most in marks.values())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.assignments.grading import autograde_all, total, with_solution
+from tests.assignments.grading import autograde_all, lost, total, with_solution
 
 EVERYTHING = 36
 pytestmark = pytest.mark.timeout(600)  # five submissions, one after the other
@@ -133,10 +133,6 @@ def marks(tmp_path_factory):
     }
     folder = tmp_path_factory.mktemp("a2")
     return autograde_all("a2_training_time", variants, folder, deadline=500)
-
-
-def lost(marks):
-    return {name for name, (points, _) in marks.items() if points == 0}
 
 
 def test_reference_gets_everything(marks):

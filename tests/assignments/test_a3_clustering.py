@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.assignments.grading import autograde_all, total, with_solution
+from tests.assignments.grading import autograde_all, lost, total, with_solution
 
 EVERYTHING = 32
 
@@ -94,10 +94,6 @@ def marks(tmp_path_factory):
     }
     folder = tmp_path_factory.mktemp("a3")
     return autograde_all("a3_clustering", variants, folder, deadline=270)
-
-
-def lost(marks):
-    return {name for name, (points, _) in marks.items() if points == 0}
 
 
 HIDDEN = {
