@@ -1,4 +1,4 @@
-"""The ``course`` command: doctor, lab, run and data."""
+"""The ``course`` command: doctor, lab, run, data and dam."""
 
 import argparse
 import sys
@@ -29,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     commands.add_parser("data", help="check that the shipped data sets are intact")
 
+    dam = commands.add_parser("dam", help="a Slurm of four emulated nodes on this machine")
+    dam.add_argument("action", choices=("up", "status", "down", "env"))
+
     options = parser.parse_args(arguments)
     try:
         return _dispatch(options)
@@ -52,6 +55,10 @@ def _dispatch(options: argparse.Namespace) -> int:
         return lab.run(
             options.notebook, options.output, options.full, options.ranks, options.timeout
         )
+    if options.command == "dam":
+        from course.cluster import dam
+
+        return dam.main(options.action)
     return _data()
 
 
