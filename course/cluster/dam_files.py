@@ -134,4 +134,7 @@ name = "emulated DAM"
 partition = "dam"
 time = 10
 account = "{ACCOUNT}"
+threads = 1
+controller_host = "127.0.0.1"
+poll_seconds = 1
 """
