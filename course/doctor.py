@@ -12,7 +12,7 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import NamedTuple
 
-from course.processes import cores, find_mpiexec, guarded, mpi_environment
+from course.processes import cores, find_mpiexec, guarded, memory, mpi_environment
 
 GOOD, NOTE, BAD = "ok", "note", "FAILS"
 GIB = 2**30
@@ -80,10 +80,12 @@ def mpi(ranks: int, timeout: float = 60) -> Finding:
 
 def _cores(ranks: int) -> Finding:
     usable = cores()
-    found = f"{usable} of {os.cpu_count()} cores usable"
+    found = f"{usable} of {os.cpu_count()} cores and {memory() / GIB:.1f} GiB of memory usable"
     if usable < ranks:
-        return Finding("Cores", NOTE, found, "more ranks than cores work, but do not get faster")
-    return Finding("Cores", GOOD, found)
+        return Finding(
+            "Cores, memory", NOTE, found, "more ranks than cores work, but are no faster"
+        )
+    return Finding("Cores, memory", GOOD, found)
 
 
 def _engines(ranks: int) -> Finding:

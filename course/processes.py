@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from course import limits
+
 if TYPE_CHECKING:
     import psutil
 
@@ -64,10 +66,22 @@ def mpi_environment(ranks: int) -> dict[str, str]:
 
 
 def cores() -> int:
-    """Return the number of cores that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return the number of cores that this process may use, whole ones and at least 1.
+
+    A container's share of time counts: one that gets 1.5 cores' worth of a machine of 64 has
+    one core.
+    """
+    if sys.platform != "linux":
+        return os.cpu_count() or 1
+    usable = len(os.sched_getaffinity(0))
+    granted = limits.cpus()
+    return usable if granted is None else max(1, min(usable, int(granted)))
+
+
+def memory() -> int:
+    """Return the bytes of memory that this process may use: the machine's, or a container's."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(whole, limits.memory() or whole)
 
 
 def guarded(command: Iterable[str], folder: str | Path = os.devnull) -> list[str]:

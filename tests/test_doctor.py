@@ -10,7 +10,7 @@ def test_the_table_of_this_machine_names_everything(monkeypatch):
     assert [row.what for row in rows][:5] == [
         "Python",
         "Notebook packages",
-        "Cores",
+        "Cores, memory",
         "MPI",
         "Engines",
     ]

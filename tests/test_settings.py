@@ -23,8 +23,38 @@ def test_another_setting_is_refused(monkeypatch):
         settings.name()
 
 
-def test_ranks(monkeypatch):
+@pytest.fixture
+def machine(monkeypatch):
+    def be(cores, gigabytes):
+        monkeypatch.setattr(settings, "cores", lambda: cores)
+        monkeypatch.setattr(settings, "memory", lambda: int(gigabytes * 2**30))
+
     monkeypatch.delenv("COURSE_RANKS", raising=False)
+    return be
+
+
+@pytest.mark.parametrize(
+    ("cores", "gigabytes", "wanted", "each", "got"),
+    [
+        (2, 8, 2, 0.15, 2),
+        (2, 8, 4, 0.15, 4),
+        (1, 2, 4, 0.15, 2),  # Binder
+        (1, 2, 2, 0.6, 2),
+        (1, 2, 4, 0.6, 2),
+        (8, 2, 4, 0.6, 2),
+        (1, 1.4, 2, 0.6, 1),
+        (1, 0.5, 2, 0.6, 1),
+        (1, 2, 1, 0.15, 1),
+        (64, 256, 96, 0.15, 96),
+    ],
+)
+def test_a_small_machine_gets_fewer_ranks(machine, cores, gigabytes, wanted, each, got):
+    machine(cores, gigabytes)
+    assert settings.ranks(wanted, each) == got
+
+
+def test_ranks(monkeypatch, machine):
+    machine(4, 16)
     assert settings.ranks(3) == 3
     monkeypatch.setenv("COURSE_RANKS", "7")
     assert settings.ranks(3) == 7

@@ -19,7 +19,10 @@ __all__ = ["current", "start"]
 
 
 def start(
-    n: int = 4, timeout: float | None = None, start_timeout: float = 60, trace: bool = True
+    n: int | None = None,
+    timeout: float | None = None,
+    start_timeout: float = 60,
+    trace: bool = True,
 ) -> "Engines":
     """Start `n` engines as the ranks of one MPI world and return them.
 
@@ -27,7 +30,8 @@ def start(
     can be run twice.
 
     Args:
-        n: number of ranks; more than cores is fine.
+        n: number of ranks, more than cores is fine; by default `settings.ranks(4)`: 4, or
+            fewer on a small machine.
         timeout: seconds that ``%%px`` and `Engines.run` wait unless told otherwise;
             600 in the small setting, 24 hours in the full one.
         start_timeout: seconds that the engines may take to come up.

@@ -371,11 +371,12 @@ class Engines:
         waiting.wait(self, result, timeout)
 
 
-def start(n: int, timeout: float | None, start_timeout: float, trace: bool) -> Engines:
+def start(n: int | None, timeout: float | None, start_timeout: float, trace: bool) -> Engines:
     """See `course.engines.start`."""
     global _current
     if _current is not None:
         _current.stop()
+    n = settings.ranks(4) if n is None else n
     _current = Engines(n, timeout, start_timeout, trace)
     return _current
 
