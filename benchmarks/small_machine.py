@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tools.box import Box, watch  # noqa: E402
+from tools.box import Box, watch
 
 GIB = 2**30
 OUTPUT = ROOT / "benchmarks" / "results" / "small_machine.csv"
