@@ -1,8 +1,8 @@
 """Plain data without pickle: what may come back from code that nobody trusts.
 
 Unpickling runs whatever the sender chose, so a grader must not do it. Here numbers, text,
-None, lists, tuples, dicts and NumPy arrays travel as JSON and the npy format, and reading
-them back cannot run anything.
+None, lists, tuples, sets, dicts and NumPy arrays travel as JSON and the npy format, and
+reading them back cannot run anything.
 """
 
 import io
@@ -21,7 +21,8 @@ def dumps(value: Any) -> bytes:
 
     Raises:
         TypeError: Something in it is neither a number, text, bytes, None, a list, a tuple, a
-            dict with text or whole numbers as keys, nor an array of numbers or text.
+            set, a dict with text, numbers or tuples of them as keys, nor an array of numbers
+            or text.
         ValueError: It is nested too deeply, as a list that contains itself is.
     """
     arrays: list[np.ndarray] = []
@@ -71,11 +72,11 @@ def _encode(value: Any, arrays: list[np.ndarray], depth: int) -> Any:
         return ["complex", _encode(value.real, arrays, depth), _encode(value.imag, arrays, depth)]
     if kind is bytes:
         return ["bytes", value.hex()]
-    if kind in (list, tuple):
+    if kind in (list, tuple, set, frozenset):
         return [kind.__name__, [_encode(item, arrays, depth + 1) for item in value]]
     if kind is dict:
-        if any(type(key) not in (str, int) for key in value):
-            raise TypeError("expected a dict with text or whole numbers as keys")
+        if not all(_is_key(key) for key in value):
+            raise TypeError("expected a dict with text, numbers or tuples of them as keys")
         pairs = [[_encode(k, arrays, depth + 1), _encode(v, arrays, depth + 1)]
                  for k, v in value.items()]  # fmt: skip
         return ["dict", pairs]
@@ -85,6 +86,12 @@ def _encode(value: Any, arrays: list[np.ndarray], depth: int) -> Any:
     raise TypeError(
         f"expected plain data (numbers, text, lists, dicts, arrays), got {kind.__name__}"
     )
+
+
+def _is_key(key: Any, depth: int = 0) -> bool:
+    if type(key) is tuple and depth < _DEEPEST:
+        return all(_is_key(part, depth + 1) for part in key)
+    return key is None or type(key) in (str, int, float, bool) or isinstance(key, np.generic)
 
 
 def _decode(tree: Any, archive: zipfile.ZipFile, depth: int) -> Any:
@@ -105,6 +112,9 @@ def _decode(tree: Any, archive: zipfile.ZipFile, depth: int) -> Any:
             return [_decode(item, archive, depth + 1) for item in items]
         case ["tuple", list(items)]:
             return tuple(_decode(item, archive, depth + 1) for item in items)
+        case ["set" | "frozenset" as kind, list(items)]:
+            found = [_decode(item, archive, depth + 1) for item in items]
+            return set(found) if kind == "set" else frozenset(found)
         case ["dict", list(pairs)]:
             return {
                 _decode(key, archive, depth + 1): _decode(item, archive, depth + 1)
