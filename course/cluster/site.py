@@ -135,7 +135,8 @@ class Site:
 
         The ``module`` command is there in a login shell: begin the script with `SHEBANG`.
         """
-        lines = []
+        # Without it, MPICH's mpiexec waits for ever when a rank on another node has crashed.
+        lines = ['export SLURM_WAIT="${SLURM_WAIT:-30}"']
         if self.modules:
             lines.append(
                 'type module >/dev/null || { echo "this node has no modules" >&2; exit 3; }'

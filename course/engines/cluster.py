@@ -1,34 +1,32 @@
 """The life of a set of MPI engines, from start to stop."""
 
 import atexit
+import json
 import logging
-import os
-import shutil
+import re
 import signal
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ipyparallel as ipp
 import psutil
-from traitlets.config import Config
 
 from course import settings
 from course.engines import magics, remote, stacks, waiting
 from course.engines.deadlock import LiveDetector
 from course.engines.errors import EnginesDied, EnginesError, ranks_text
-from course.processes import end, family, find_mpiexec, guarded, mpi_environment
+from course.engines.local import Local, running
+from course.processes import end, family
 
 if TYPE_CHECKING:
     from course.mpi.explain import Explanation
     from course.mpi.records import Trace
 
-# An engine counts as registered after two heartbeats; ipyparallel's own 3 s between them
-# was most of the time that engines took to come up.
-HEARTBEAT_MS = 100
 HEARTBEAT_MISSES = 300
+# What engines and controller log while all is well, and when their peers are gone.
+_CHATTER = re.compile(r"\d{4}-\d\d-\d\d .*\[(IP|task|broadcast)[^\]]*\] (?!ERROR|CRITICAL)")
 
 _current: "Engines | None" = None
 
@@ -44,6 +42,7 @@ class Engines:
         client: the `ipyparallel.Client`.
         view: its `ipyparallel.DirectView` on all ranks, in rank order.
         pids: process id of each rank, by rank.
+        nodes: name of the node of each rank, by rank.
         library: the MPI library, as it names itself.
     """
 
@@ -51,8 +50,9 @@ class Engines:
         self,
         n: int,
         timeout: float | None = None,
-        start_timeout: float = 60,
+        start_timeout: float | None = None,
         trace: bool = True,
+        place: Local | None = None,
     ) -> None:
         """Start the engines; see `course.engines.start`."""
         if not isinstance(n, int) or isinstance(n, bool) or n < 1:
@@ -65,7 +65,8 @@ class Engines:
         self.detector: LiveDetector | None = None
         self._cluster: ipp.Cluster | None = None
         self._family: list[psutil.Process] = []
-        self._launch(start_timeout)
+        self._place = place or Local(n)
+        self._launch(start_timeout or self._place.start_seconds)
 
     def __repr__(self) -> str:
         state = "running" if self.alive() else "stopped"
@@ -81,35 +82,31 @@ class Engines:
 
     def _launch(self, timeout: float) -> None:
         started = time.monotonic()
-        deadline = started + timeout
         progress = waiting.Progress(f"Starting {self.n} MPI engines")
-        self._directory = Path(tempfile.mkdtemp(prefix="course-engines-"))
-        config = Config()
-        config.MPILauncher.mpi_cmd = guarded([find_mpiexec()], self._directory)
-        config.MPIEngineSetLauncher.environment = mpi_environment(self.n)
-        # The nannies would double the processes and make stopping slow; `waiting` watches
-        # the MPI job itself, and `stacks` signals the ranks.
-        config.MPIEngineSetLauncher.engine_args = ["--IPEngine.enable_nanny=False"]
-        config.LocalControllerLauncher.controller_cmd = guarded(
-            ipp.cluster.launcher.ipcontroller_cmd_argv
-        )
+        place = self._place
+        self._directory = place.open()
+        chosen = place.cluster()
         self._cluster = cluster = ipp.Cluster(
-            engines="mpi",
+            engines=place.launcher,
             n=self.n,
-            config=config,
             log_level=logging.CRITICAL,
             shutdown_atexit=False,
             # Engines wait for the connection file themselves, so that they and the
             # controller import at the same time.
             send_engines_connection_env=False,
-            controller_args=[
-                f"--HeartMonitor.period={HEARTBEAT_MS}",
-                f"--HeartMonitor.max_heartmonitor_misses={HEARTBEAT_MISSES}",
-            ],
+            **{
+                **chosen,
+                "controller_args": [
+                    f"--HeartMonitor.period={place.heartbeat}",
+                    f"--HeartMonitor.max_heartmonitor_misses={HEARTBEAT_MISSES}",
+                    *chosen["controller_args"],
+                ],
+            },
         )
         try:
             cluster.start_controller_sync()
-            cluster.start_engines_sync(self.n)
+            place.start(cluster, progress)
+            deadline = time.monotonic() + timeout  # a queue's time does not count
             progress("controller and engines started")
             self._connect(deadline, progress)
             self._verify(deadline)
@@ -123,7 +120,9 @@ class Engines:
                 ) from None
             raise
         seconds = time.monotonic() - started
-        progress.done(f"{self.n} MPI engines ready in {seconds:.1f} s ({self.library})")
+        progress.done(
+            f"{self.n} MPI engines ready in {seconds:.1f} s{place.where} ({self.library})"
+        )
 
     def _connect(self, deadline: float, progress: "waiting.Progress") -> None:
         assert self._cluster is not None
@@ -131,6 +130,8 @@ class Engines:
         while not all(file.exists() for file in files):
             self._check_start(deadline)
             time.sleep(0.05)
+        engine = json.loads(Path(self._cluster.controller.connection_files["engine"]).read_text())
+        self._place.connected(engine["registration"])
         self.client = self._cluster.connect_client_sync(timeout=_left(deadline))
         while len(self.client.ids) < self.n:
             self._check_start(deadline)
@@ -139,7 +140,7 @@ class Engines:
 
     def _check_start(self, deadline: float) -> None:
         if not self.alive():
-            raise EnginesDied(f"the MPI job ended while it started\n{self._output()}")
+            raise EnginesDied(f"the MPI job ended while it started\n{self.crash_report()}")
         if time.monotonic() > deadline:
             raise TimeoutError
 
@@ -157,13 +158,12 @@ class Engines:
             )
         by_rank = sorted(zip(ranks, everyone.targets, strict=True), key=lambda p: p[0]["rank"])
         self.pids = {info["rank"]: info["pid"] for info, _ in by_rank}
+        self.nodes = {info["rank"]: info["node"] for info, _ in by_rank}
         self.library = ranks[0]["library"].splitlines()[0].strip(" \0").replace(":      ", " ")
         self.view = self.client[[target for _, target in by_rank]]
         self.view.block = True
-        self.detector = (
-            LiveDetector(self._directory, self.n, self.statuses) if self.traced else None
-        )
-        self._family = [p for launcher in self._launchers() for p in family(launcher.pid)]
+        self.detector = self._place.detector(self) if self.traced else None
+        self._family = [p for launcher in self._launchers() for p in self._processes(launcher)]
         magics.activate(self)
 
     def _launchers(self) -> list[Any]:
@@ -172,24 +172,31 @@ class Engines:
             return []
         return [*cluster.engines.values(), *([cluster.controller] if cluster.controller else [])]
 
+    @staticmethod
+    def _processes(launcher: Any) -> list[psutil.Process]:
+        return family(launcher.pid) if launcher.pid > 0 else []
+
     def alive(self) -> bool:
         """Return whether the controller and the MPI job still run."""
         launchers = self._launchers()
-        return len(launchers) >= 2 and all(
-            launcher.pid > 0 and _running(launcher.pid) for launcher in launchers
-        )
+        return len(launchers) >= 2 and all(map(self._place.alive, launchers))
 
     def _output(self) -> str:
         """What the MPI job and the controller printed, the last lines."""
         lines = []
         for launcher in self._launchers():
             text = launcher.get_output() if launcher.output_file else ""
-            lines += [line for line in text.splitlines() if line.strip()][-15:]
+            lines += [line for line in text.splitlines() if _telling(line)][-15:]
         return "\n".join(lines)
 
     def stop(self) -> None:
         """End the engines and the controller, and everything that they started."""
         global _current
+        self._end(keep=False)
+        if _current is self:
+            _current = None
+
+    def _end(self, keep: bool) -> None:
         launchers = self._launchers()
         cluster, self._cluster = self._cluster, None
         if cluster is not None:
@@ -198,7 +205,7 @@ class Engines:
                 client.close(linger=0)
             started = [launcher for launcher in launchers if launcher.pid > 0]
             # The guards end their families; what is left is that of a guard that was killed.
-            end([psutil.Process(item.pid) for item in started if _running(item.pid)], grace=12)
+            end([psutil.Process(item.pid) for item in started if running(item.pid)], grace=12)
             end(process for process in self._family if process.is_running())
             for launcher in started:
                 launcher._popen_process.poll()
@@ -207,17 +214,17 @@ class Engines:
                 for file in cluster.controller.connection_files.values():
                     Path(file).unlink(missing_ok=True)
             cluster.remove_cluster_file()
-        shutil.rmtree(self._directory, ignore_errors=True)
-        if _current is self:
-            _current = None
+        self._place.close(self._directory, keep)
 
-    def recover(self, timeout: float = 15) -> "Engines":
+    def recover(self, timeout: float | None = None) -> "Engines":
         """Say where each rank hangs, then give fresh engines, whatever state these were in.
 
         Variables on the engines are lost; `view` and `client` are new objects.
 
         Args:
-            timeout: seconds that the fresh engines may take.
+            timeout: seconds that the fresh engines may take; if None, 15 here, and 180 under
+                Slurm, where the job keeps its nodes if they are well, and a new one is
+                submitted if not.
 
         Raises:
             EnginesError: no fresh engines came up in time.
@@ -226,9 +233,9 @@ class Engines:
         busy = self.busy() if self.alive() else []
         if busy:
             print(f"{ranks_text(busy).capitalize()} did not finish:\n{self.where(busy)}")
-        self.stop()
+        self._end(keep=True)
         self.pending = None
-        self._launch(timeout)
+        self._launch(timeout or self._place.recover_seconds)
         _current = self
         return self
 
@@ -245,11 +252,19 @@ class Engines:
         asked = range(self.n) if ranks is None else ranks
         explanation = self.explain()
         explained = set() if explanation is None else set(explanation.waits)
-        pids = {rank: self.pids[rank] for rank in asked if rank not in explained}
-        parts = [stacks.report(stacks.read(self._directory, pids), self.cells)] if pids else []
+        left = self._at([rank for rank in asked if rank not in explained])
+        place = self._place
+        parts = []
+        if left:
+            found = stacks.read(self._directory, left, place.signal, place.stack_seconds)
+            parts.append(stacks.report(found, self.cells))
         if explained:
             parts.append(str(explanation))
         return "\n".join(parts)
+
+    def _at(self, ranks: Iterable[int]) -> dict[int, tuple[str, int]]:
+        """Return node and process id of each of `ranks`."""
+        return {rank: (self.nodes[rank], self.pids[rank]) for rank in ranks}
 
     def statuses(self) -> list[str]:
         """Return of each rank whether it is "running", "raised" or "finished"."""
@@ -294,21 +309,20 @@ class Engines:
 
     def interrupt(self) -> None:
         """Send SIGINT to every rank: ends Python code, but not a blocked MPI call."""
-        for pid in self.pids.values():
-            try:
-                os.kill(pid, signal.SIGINT)
-            except ProcessLookupError:
-                pass
+        self._place.signal(self._at(self.pids), signal.SIGINT)
 
     def crash_report(self) -> str:
         """Say what is known of ranks that crashed."""
-        parts = []
+        why = self._place.why()
+        parts = [why] if why else []
         for rank, text in stacks.crashes(self._directory, range(self.n)).items():
             frames = stacks.places(text, self.cells)
             parts.append(
                 f"rank {rank}: {text.splitlines()[0]}" + (f", at {frames[0]}" * bool(frames))
             )
-        return "\n".join(parts) or self._output()
+        if len(parts) == bool(why):
+            parts.append(self._output())
+        return "\n".join(parts)
 
     # -- work ---------------------------------------------------------------------------
 
@@ -371,13 +385,19 @@ class Engines:
         waiting.wait(self, result, timeout)
 
 
-def start(n: int | None, timeout: float | None, start_timeout: float, trace: bool) -> Engines:
+def start(
+    n: int | None,
+    timeout: float | None,
+    start_timeout: float | None,
+    trace: bool,
+    place: Local | None = None,
+) -> Engines:
     """See `course.engines.start`."""
     global _current
     if _current is not None:
         _current.stop()
     n = settings.ranks(4) if n is None else n
-    _current = Engines(n, timeout, start_timeout, trace)
+    _current = Engines(n, timeout, start_timeout, trace, place)
     return _current
 
 
@@ -392,12 +412,9 @@ def _stop_at_exit() -> None:
         _current.stop()
 
 
+def _telling(line: str) -> bool:
+    return bool(line.strip()) and not _CHATTER.match(line)
+
+
 def _left(deadline: float) -> float:
     return max(0.1, deadline - time.monotonic())
-
-
-def _running(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from course.mpi.detect import Detector
+from course.mpi.detect import QUIET_SOFT, Detector
 from course.mpi.records import Trace
 
 # Looking is not free: begin when a cell takes longer than most, and stop where the record of
@@ -20,9 +20,23 @@ class LiveDetector(Detector):
     next cell, so that whoever waits for it waits for ever.
     """
 
-    def __init__(self, directory: Path, ranks: int, statuses: Callable[[], list[str]]) -> None:
-        """Watch the traces in `directory`; `statuses` tells how each rank stands now."""
+    def __init__(
+        self,
+        directory: Path,
+        ranks: int,
+        statuses: Callable[[], list[str]],
+        local: bool = True,
+    ) -> None:
+        """Watch the traces in `directory`.
+
+        Args:
+            directory: where the ranks record.
+            ranks: how many there are.
+            statuses: tells how each rank stands now.
+            local: whether they run on this machine, so that their CPU time can be read.
+        """
         super().__init__(directory, ranks)
+        self.local = local
         self.statuses = statuses
         self.started = time.monotonic()
 
@@ -38,6 +52,11 @@ class LiveDetector(Detector):
         if sum(count for count, _ in self.positions) > MOST_CALLS:
             return False
         return super().certain()
+
+    def _cpu(self, rank: int) -> float:
+        if self.local:
+            return super()._cpu(rank)
+        return float("inf") if self.since[rank] < time.monotonic() - QUIET_SOFT else 0.0
 
     def load(self) -> Trace:
         """Return what has been recorded so far, and how each rank's cell ended."""

@@ -18,7 +18,8 @@ def prepare(directory: str, trace: bool) -> dict[str, Any]:
     calls are recorded there, too (`course.mpi.trace`).
 
     Returns:
-        rank, size, pid, host, and the MPI library's name and version.
+        rank, size, pid, node (Slurm's name for it, or the host's), and the MPI library's name
+        and version.
     """
     from mpi4py import MPI
 
@@ -38,7 +39,7 @@ def prepare(directory: str, trace: bool) -> dict[str, Any]:
         "rank": rank,
         "size": size,
         "pid": os.getpid(),
-        "host": socket.gethostname(),
+        "node": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
         "library": MPI.Get_library_version(),
     }
 

@@ -1,11 +1,10 @@
 """Ask ranks where they are, and say it in the words of the notebook."""
 
 import linecache
-import os
 import re
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 _FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+) in (?P<name>.+)$')
@@ -13,25 +12,33 @@ _FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+) in (?P<name>.+)
 _MACHINERY = ("IPython/core/interactiveshell", "ipyparallel/", "ipykernel/", "course/engines/")
 
 
-def read(directory: Path, pids: Mapping[int, int], timeout: float = 3.0) -> dict[int, str]:
+def read(
+    directory: Path,
+    ranks: Mapping[int, tuple[str, int]],
+    send: Callable[[Mapping[int, tuple[str, int]], int], None],
+    timeout: float,
+) -> dict[int, str]:
     """Return the raw stack of each rank's main thread, by rank.
 
     A rank that does not answer before `timeout` seconds, because it is gone or stopped,
     has an empty text.
+
+    Args:
+        directory: where the ranks write their stacks.
+        ranks: node and process id of each rank that is asked.
+        send: sends a signal to such ranks.
+        timeout: seconds, from when the signal was sent.
     """
     sizes: dict[int, int] = {}
-    for rank, pid in pids.items():
+    for rank in ranks:
         path = directory / f"{rank}.stack"
         sizes[rank] = path.stat().st_size if path.exists() else 0
-        try:
-            os.kill(pid, signal.SIGUSR1)
-        except ProcessLookupError:
-            pass
+    send(ranks, signal.SIGUSR1)
     deadline = time.monotonic() + timeout
-    texts = dict.fromkeys(pids, "")
+    texts = dict.fromkeys(ranks, "")
     while time.monotonic() < deadline and not all(texts.values()):
         time.sleep(0.05)  # long enough for a started dump to be whole
-        for rank in pids:
+        for rank in ranks:
             path = directory / f"{rank}.stack"
             if path.exists() and path.stat().st_size > sizes[rank]:
                 texts[rank] = path.read_text()[sizes[rank] :]
