@@ -1,8 +1,12 @@
-"""The ``course`` command: doctor, lab, run, data and dam."""
+"""The ``course`` command: doctor, lab, run, job, data and dam."""
 
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from course.cluster.site import Site
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,6 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--full", action="store_true", help="the lecture's full setting")
     run.add_argument("--ranks", type=int, help="MPI ranks, where the notebook starts engines")
     run.add_argument("--timeout", type=float, default=3600, help="seconds for one cell")
+    run.add_argument("--slurm", action="store_true", help="as a Slurm job, brought back at its end")
+    _add_site(run)
+
+    job = commands.add_parser("job", help="print a job script of the lecture for this site")
+    job.add_argument("name", help="which; `course job list` names them")
+    job.add_argument("data", nargs="?", help="file to work on")
+    job.add_argument("--model", help="model file, for pisvm-predict")
+    _add_site(job)
 
     commands.add_parser("data", help="check that the shipped data sets are intact")
 
@@ -49,6 +61,17 @@ def _dispatch(options: argparse.Namespace) -> int:
         from course import lab
 
         return lab.main(options.notebook, options.port, not options.no_browser)
+    if options.command == "run" and options.slurm:
+        from course.cluster import batch
+
+        return batch.run_notebook(
+            options.notebook,
+            _site(options),
+            options.output,
+            options.full,
+            options.ranks,
+            options.timeout,
+        )
     if options.command == "run":
         from course import lab
 
@@ -59,7 +82,38 @@ def _dispatch(options: argparse.Namespace) -> int:
         from course.cluster import dam
 
         return dam.main(options.action)
+    if options.command == "job":
+        return _job(options)
     return _data()
+
+
+SITE = ("nodes", "ranks_per_node", "partition", "time", "account", "gpus")
+
+
+def _add_site(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a job; what is not given is the site's."""
+    group = parser.add_argument_group("Slurm", "what is not given is taken from site.toml")
+    for name in SITE:
+        whole = name in ("nodes", "ranks_per_node", "gpus")
+        group.add_argument(f"--{name.replace('_', '-')}", type=int if whole else str)
+
+
+def _site(options: argparse.Namespace) -> "Site":
+    from course.cluster import site
+
+    return site.load().choose(**{name: getattr(options, name) for name in SITE})
+
+
+def _job(options: argparse.Namespace) -> int:
+    from course.cluster import batch
+
+    if options.name == "list":
+        print("\n".join(batch.names()))
+        return 0
+    given = {"data": options.data, "model": options.model}
+    values = {name: value for name, value in given.items() if value is not None}
+    print(batch.render(options.name, _site(options), **values), end="")
+    return 0
 
 
 def _data() -> int:

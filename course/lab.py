@@ -123,7 +123,10 @@ def _end(server: "subprocess.Popen[bytes]") -> None:
 def run(notebook: str, output: str | None, full: bool, ranks: int | None, timeout: float) -> int:
     """Execute `notebook` from top to bottom and write the executed copy.
 
-    Returns 1, with the copy written as far as it came, when a cell raises.
+    The copy is written after each cell, so that it is there as far as it came, however this ends.
+
+    Returns:
+        1 when a cell raises, else 0.
     """
     import nbformat
     from nbclient import NotebookClient
@@ -148,15 +151,22 @@ def run(notebook: str, output: str | None, full: bool, ranks: int | None, timeou
         done += 1
         print(f"\r{source.name}: cell {done} of {count}", end="", flush=True)
 
+    def keep(**_: object) -> None:
+        # After each cell, because a batch job may be ended at any time.
+        part = target.with_name(target.name + ".part")
+        nbformat.write(book, part)
+        part.replace(target)
+
     client.on_cell_execute = show
+    client.on_cell_executed = keep
     status = 0
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         client.execute()
     except (CellExecutionError, CellTimeoutError) as error:
         print(f"\n{error}", file=sys.stderr)
         status = 1
     finally:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(book, target)
+        keep()
         print(f"\nwritten: {target}")
     return status
