@@ -10,6 +10,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	&& echo $$p && break; done)
 EXTRA := $(if $(GPU),gpu,cpu)
 BIN := .venv/bin
+# A worker per core; each file's tests stay on one worker, in the order that conftest.py gives.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+NBVAL := --nbval-lax --nbval-current-env
 STAMP := .venv/.made-$(EXTRA)
 
 .PHONY: help setup lab test lint types unit notebooks format doctor clean
@@ -31,7 +34,8 @@ lab: setup
 doctor: setup
 	$(BIN)/course doctor
 
-test: lint types unit notebooks
+test: lint types
+	$(PYTEST) $(NBVAL) --durations=25 tests notebooks
 
 lint: setup
 	$(BIN)/ruff check .
@@ -41,10 +45,10 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup
-	$(BIN)/python -m pytest tests --durations=25
+	$(PYTEST) --durations=25 tests
 
 notebooks: setup
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --durations=10 notebooks
+	$(PYTEST) $(NBVAL) --durations=10 notebooks
 
 format: setup
 	$(BIN)/ruff check --fix .

@@ -11,7 +11,7 @@ from pathlib import Path
 RANKS = (1, 2, 3, 4, 7)
 
 
-def mpiexec(script: str | Path, ranks: int, *args: str, timeout: float = 120) -> str:
+def mpiexec(script: str | Path, ranks: int, *args: str, timeout: float = 270) -> str:
     """Run ``mpiexec -n ranks python -m mpi4py script args`` and return its standard output.
 
     The world's size is in ``COURSE_EXPECTED_RANKS`` for the script to check. A non-zero
@@ -45,6 +45,6 @@ def mpiexec(script: str | Path, ranks: int, *args: str, timeout: float = 120) ->
     return out
 
 
-def mpiexec_json(script: str | Path, ranks: int, *args: str, timeout: float = 120) -> dict:
+def mpiexec_json(script: str | Path, ranks: int, *args: str, timeout: float = 270) -> dict:
     """The same, for a script whose rank 0 prints one JSON object on its last line."""
     return json.loads(mpiexec(script, ranks, *args, timeout=timeout).strip().splitlines()[-1])

@@ -23,17 +23,17 @@ def test_lab_answers_with_its_token_on_the_loopback_only_and_ends_whole():
             assert line, printed
             printed += line
         address = re.search(r"http://127\.0\.0\.1:\d+/lab/tree/notebooks/00_start\S+", printed)[0]
-        with urllib.request.urlopen(address, timeout=20) as answer:
+        with urllib.request.urlopen(address, timeout=120) as answer:
             assert b"JupyterLab" in answer.read()
         with pytest.raises(urllib.error.HTTPError, match="403"):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/api/contents", timeout=20)
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/api/contents", timeout=120)
         family = psutil.Process(process.pid).children(recursive=True)
         listening = [c for p in family for c in p.net_connections() if c.status == "LISTEN"]
         assert {c.laddr.ip for c in listening if c.laddr.port == port} == {"127.0.0.1"}
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(30)
-    assert not psutil.wait_procs(family, timeout=15)[1]
+        process.wait(60)
+    assert not psutil.wait_procs(family, timeout=60)[1]
 
 
 def test_tunnel_line_names_port_and_user(monkeypatch):
@@ -68,7 +68,7 @@ def test_run_executes_a_notebook_in_the_chosen_setting(tmp_path, capsys):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COURSE_SETTING", "small")
         patch.setenv("COURSE_RANKS", "1")
-        assert lab.run(str(source), str(target), full=True, ranks=3, timeout=60) == 0
+        assert lab.run(str(source), str(target), full=True, ranks=3, timeout=200) == 0
     assert nbformat.read(target, 4).cells[0].outputs[0].text == "full 3\n"
 
 
@@ -77,7 +77,7 @@ def test_run_keeps_what_came_before_a_failing_cell(tmp_path, capsys):
     write(source, "print('before')", "1 / 0", "print('after')")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COURSE_SETTING", "small")
-        assert lab.run(str(source), str(target), full=False, ranks=None, timeout=60) == 1
+        assert lab.run(str(source), str(target), full=False, ranks=None, timeout=200) == 1
     cells = nbformat.read(target, 4).cells
     assert cells[0].outputs[0].text == "before\n"
     assert cells[1].outputs[0].ename == "ZeroDivisionError"

@@ -1,5 +1,6 @@
 """Random clustering problems of many kinds, and ways to cut them into chunks."""
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,13 @@ def expected(case: Case) -> tuple[np.ndarray, np.ndarray]:
     model = DBSCAN(eps=case.eps, min_samples=case.min_samples, algorithm="kd_tree")
     model.fit(case.data.astype(np.float64))
     return model.labels_, model.core_sample_indices_
+
+
+@cache
+def solved(number: int) -> tuple[Case, np.ndarray, np.ndarray]:
+    """The `number`-th problem with its labels and core points, for any ranks and threads."""
+    case = make(np.random.default_rng(number), number)
+    return case, *expected(case)
 
 
 def make(rng: np.random.Generator, number: int) -> Case:

@@ -1,20 +1,18 @@
-"""Cluster many problems on the ranks of this world; rank 0 prints what went wrong, as JSON."""
+"""Cluster many problems on the ranks of this world; rank 0 prints what came out, as JSON."""
 
 import json
 import os
 import sys
-from pathlib import Path
 
 import numpy as np
 from mpi4py import MPI
 
-sys.path.insert(0, str(Path(__file__).parent))
-import cases
-
 from course.clustering import HPDBSCAN, redistribute
+from tests.clustering import cases
 
 
-def compare(comm: MPI.Comm, number: int) -> list[str]:
+def cluster(comm: MPI.Comm, number: int) -> dict[str, list]:
+    """Cluster the `number`-th problem; on rank 0, return all labels, core points and counts."""
     rng = np.random.default_rng(number)
     case = cases.make(rng, number)
     cuts = cases.cut(rng, len(case.data), comm.size)
@@ -25,18 +23,14 @@ def compare(comm: MPI.Comm, number: int) -> list[str]:
     model = HPDBSCAN(case.eps, case.min_samples, comm=comm, threads=1 + number % 2).fit(mine)
     labels = comm.gather(model.labels_)
     core = comm.gather(model.core_sample_indices_ + cuts[comm.rank])
-    clusters = comm.gather(model.n_clusters_)
+    clusters = comm.gather(int(model.n_clusters_))
     if comm.rank:
-        return []
-    want_labels, want_core = cases.expected(case)
-    faults = []
-    if not np.array_equal(np.concatenate(labels), want_labels):
-        faults.append(f"{case.name}: labels differ from scikit-learn's")
-    if not np.array_equal(np.concatenate(core), want_core):
-        faults.append(f"{case.name}: core points differ from scikit-learn's")
-    if set(clusters) != {want_labels.max() + 1}:
-        faults.append(f"{case.name}: n_clusters_ is {clusters}")
-    return faults
+        return {}
+    return {
+        "labels": np.concatenate(labels).tolist(),
+        "core": np.concatenate(core).tolist(),
+        "clusters": clusters,
+    }
 
 
 def refusals(comm: MPI.Comm) -> dict[str, list[str]]:
@@ -68,12 +62,10 @@ def refusals(comm: MPI.Comm) -> dict[str, list[str]]:
 def main() -> None:
     comm = MPI.COMM_WORLD
     assert comm.size == int(os.environ["COURSE_EXPECTED_RANKS"])
-    faults = []
-    for number in range(int(sys.argv[1])):
-        faults += compare(comm, number)
+    found = [cluster(comm, number) for number in range(int(sys.argv[1]))]
     said = refusals(comm)
     if comm.rank == 0:
-        print(json.dumps({"faults": faults, "refusals": said}))
+        print(json.dumps({"found": found, "refusals": said}))
 
 
 main()

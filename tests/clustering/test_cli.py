@@ -19,7 +19,7 @@ def hpdbscan(*arguments, ranks=None):
     if ranks:
         command = [Path(sysconfig.get_path("scripts")) / "mpiexec", "-n", str(ranks), *command]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
 
 
 @pytest.fixture

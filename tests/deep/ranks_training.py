@@ -545,7 +545,7 @@ def a_rank_is_missing(world):
         except Exception as error:
             messages = f"{type(error).__name__} {error}"
     seen = world.comm.gather(messages)
-    distributed.init(world.comm, stall_timeout=60)
+    distributed.init(world.comm, stall_timeout=300)
     fit(model, *own, BATCH, callbacks=[distributed.BroadcastCallback()])
     everybody = world.comm.allgather(weights(model)[0].tolist())
     facts = {"recovered": all(other == everybody[0] for other in everybody)}
@@ -576,7 +576,7 @@ def half_of_the_world(world):
 
 
 def main():
-    world = distributed.init(stall_timeout=60)
+    world = distributed.init(stall_timeout=300)
     wanted = sys.argv[1:] or (list(CASES) if world.size <= FEW else MANY)
     assert world.size == int(os.environ.get("COURSE_EXPECTED_RANKS", world.size))
     results = {}

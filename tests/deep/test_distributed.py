@@ -7,6 +7,7 @@ import pytest
 
 from tests.ranks import RANKS, mpiexec_json
 
+pytestmark = pytest.mark.timeout(1000)  # seven TensorFlows on two busy cores
 SCRIPT = Path(__file__).with_name("ranks_training.py")
 
 
@@ -25,7 +26,7 @@ def few(facts, case):
 @pytest.fixture(scope="module")
 def facts(ranks):
     """What the cases of the script found, all in one launch per number of ranks."""
-    return mpiexec_json(SCRIPT, ranks, timeout=270)
+    return mpiexec_json(SCRIPT, ranks, timeout=900)
 
 
 @pytest.fixture(autouse=True)

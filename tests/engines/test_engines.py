@@ -207,7 +207,7 @@ def test_nothing_outlives_a_killed_kernel():
     assert len(children) > 4
     kernel.kill()
     kernel.wait()
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     left = children
     while left and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -270,7 +270,7 @@ def test_the_trace_of_a_cell_can_be_read(healthy):
 def test_without_a_trace_lines_are_still_told():
     with engines.start(n=2, trace=False) as cluster:
         with pytest.raises(Hang) as caught:
-            cluster.run(receive_first, timeout=1)
+            cluster.run(receive_first, timeout=3)
         assert "receive_first" in caught.value.report and "comm.recv" in caught.value.report
         with pytest.raises(EnginesError, match="trace=False"):
             cluster.trace()

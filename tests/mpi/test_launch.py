@@ -96,8 +96,8 @@ def failing(comm, how):
 def test_one_rank_fails_and_the_run_ends_at_once(how, kind, words):
     began = time.monotonic()
     with pytest.raises(RankError) as caught:
-        run(failing, 3, how, timeout=100, memory=4 * 10**9)
-    assert time.monotonic() - began < 50
+        run(failing, 3, how, timeout=200, memory=4 * 10**9)
+    assert time.monotonic() - began < 100
     error = caught.value
     assert error.rank == 1
     assert error.kind.endswith(kind)
@@ -108,7 +108,7 @@ def test_one_rank_fails_and_the_run_ends_at_once(how, kind, words):
 def test_results_of_the_others_survive():
     def work(comm):
         if comm.rank == 2:
-            time.sleep(1)
+            time.sleep(3)
             raise RuntimeError("late")
         return comm.rank * 10
 
@@ -135,8 +135,8 @@ def test_the_deadline_holds_and_says_where_each_rank_is():
 
     began = time.monotonic()
     with pytest.raises(DeadlineError) as caught:
-        run(wait, 3, timeout=5)
-    assert 5 <= time.monotonic() - began < 20
+        run(wait, 3, timeout=8)
+    assert 8 <= time.monotonic() - began < 60
     text = str(caught.value)
     assert "still running: rank 0, 1; rank 2 had returned" in text
     assert text.count(" in wait") == 2
@@ -173,14 +173,14 @@ def test_nothing_outlives_a_killed_parent(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     parent = subprocess.Popen([sys.executable, str(script)], env=environment)
     files = [tmp_path / "pid-0", tmp_path / "pid-1"]
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 100
     while time.monotonic() < deadline and not all(f.exists() and f.read_text() for f in files):
         time.sleep(0.05)
     pids = [int(file.read_text()) for file in files]
     assert all(psutil.pid_exists(pid) for pid in pids)
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and any(psutil.pid_exists(pid) for pid in pids):
         time.sleep(0.05)
     assert not any(psutil.pid_exists(pid) for pid in pids)

@@ -12,10 +12,10 @@ def uneven(comm):
 
     data, inbox = np.ones(1000), np.zeros(1000)
     if comm.rank == 0:
-        time.sleep(0.4)
+        time.sleep(1.5)  # long, beside what starting on a busy machine takes
     comm.Barrier()
     if comm.rank == 1:
-        time.sleep(0.4)
+        time.sleep(1.5)  # long, beside what starting on a busy machine takes
         comm.Send(data, dest=2, tag=1)
     if comm.rank == 2:
         comm.Recv(inbox, source=1, tag=1)

@@ -168,10 +168,10 @@ def test_very_long_traces_keep_the_newest(tmp_path, monkeypatch):
     monkeypatch.setattr("course.mpi.records.LIMIT", 2)
     comm = trace.start(tmp_path)
     try:
-        began = time.monotonic()
+        began = time.process_time()
         for k in range(20_000):
             comm.Iprobe(tag=k % 7)
-        seconds = time.monotonic() - began
+        seconds = time.process_time() - began
     finally:
         trace.stop()
     record = trace.load(tmp_path)

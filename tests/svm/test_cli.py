@@ -22,7 +22,7 @@ def command(which, ranks, *arguments, cwd):
     done = subprocess.run(
         [launcher, "-n", str(ranks), sys.executable, "-c", COMMAND.format(which)]
         + [str(a) for a in arguments],
-        cwd=cwd, capture_output=True, text=True, timeout=100,
+        cwd=cwd, capture_output=True, text=True, timeout=250,
         env={"PYTHONPATH": root, "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", "HOME": root},
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr

@@ -15,7 +15,7 @@ from tests.svm.cases import KERNELS, blobs
 
 @cache
 def results(ranks):
-    return mpiexec_json(Path(__file__).with_name("ranks_svm.py"), ranks, timeout=200)
+    return mpiexec_json(Path(__file__).with_name("ranks_svm.py"), ranks)
 
 
 @pytest.fixture(params=RANKS)
