@@ -47,10 +47,20 @@ def remote() -> bool:
 
 
 def tunnel(port: int) -> str:
-    """Return the ssh line that makes `port` of this host reachable from the user's own."""
+    """Return the ssh line that makes `port` of this host reachable from the user's own.
+
+    In a job it has two hops: compute nodes are reached by way of a login node only. That is the
+    one that the site's settings name as ``login_host``, or else the one that the job came from.
+    """
     user = os.environ.get("USER") or os.environ.get("LOGNAME") or "USER"
+    line = f"ssh -N -L {port}:127.0.0.1:{port}"
     host = socket.getfqdn()
-    return f"ssh -N -L {port}:127.0.0.1:{port} {user}@{host}"
+    origin = os.environ.get("SLURM_SUBMIT_HOST", "")
+    if os.environ.get("SLURM_JOB_ID") and origin not in ("", socket.gethostname(), host):
+        from course.cluster import site
+
+        return f"{line} -J {user}@{site.load().login_host or origin} {user}@{host}"
+    return f"{line} {user}@{host}"
 
 
 def main(notebook: str | None, port: int, browser: bool) -> int:

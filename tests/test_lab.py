@@ -41,6 +41,20 @@ def test_tunnel_line_names_port_and_user(monkeypatch):
     assert re.fullmatch(r"ssh -N -L 8890:127\.0\.0\.1:8890 ada@\S+", lab.tunnel(8890))
 
 
+def test_tunnel_to_a_compute_node_has_two_hops(monkeypatch, tmp_path):
+    settings = tmp_path / "site.toml"
+    settings.write_text("")
+    values = {"USER": "ada", "SLURM_JOB_ID": "17", "SLURM_SUBMIT_HOST": "login1"}
+    for name, value in {**values, "COURSE_SITE": str(settings)}.items():
+        monkeypatch.setenv(name, value)
+    line = r"ssh -N -L 8890:127\.0\.0\.1:8890 -J ada@{} ada@\S+"
+    assert re.fullmatch(line.format("login1"), lab.tunnel(8890))
+    settings.write_text('login_host = "deep.example.org"')
+    assert re.fullmatch(line.format(r"deep\.example\.org"), lab.tunnel(8890))
+    monkeypatch.setenv("SLURM_SUBMIT_HOST", socket.gethostname())
+    assert " -J " not in lab.tunnel(8890)
+
+
 @pytest.mark.parametrize("variable", ["SSH_CONNECTION", "SLURM_JOB_ID"])
 def test_remote_is_an_ssh_session_or_a_job(monkeypatch, variable):
     for name in ("SSH_CONNECTION", "SLURM_JOB_ID"):

@@ -55,6 +55,8 @@ class Site:
             replaced.
         controller_host: name or address by which the nodes reach this machine; ``{host}`` is
             its host name. Empty: the host name.
+        login_host: name of a login node, as it is reached from outside; empty for the host name
+            of the one that a job was submitted on.
         poll_seconds: between two questions to Slurm; sites ask not to go below a few seconds.
         queue_seconds: how long to wait in the queue before giving up.
         hold_seconds: how long engines' nodes are kept for `recover` after the ranks died.
@@ -80,6 +82,7 @@ class Site:
     mpiexec: str = ""
     folder: str = "~/.course-jobs"
     controller_host: str = ""
+    login_host: str = ""
     poll_seconds: float = 5.0
     queue_seconds: float = 600.0
     hold_seconds: float = 120.0
