@@ -24,7 +24,8 @@ class TrialFailed(Exception):
     """A student's function did not return.
 
     Attributes:
-        kind: ``raised``, ``lost`` (its process ended, or sent nonsense) or ``deadline``.
+        kind: ``raised``, ``lost`` (its process ended, or sent nonsense), ``deadline``, or
+            ``stuck``: already its cells did not come to an end.
     """
 
     def __init__(self, kind: str, text: str) -> None:
@@ -59,8 +60,8 @@ def serve(
     except OSError as error:
         raise TrialFailed("lost", f"could not be started: its sandbox ended ({error})") from None
     try:
-        channel.send(job)
-        return _Desk(comm, channel, asked).until_done(job["seconds"])
+        channel.send({name: value for name, value in job.items() if name != "args"})
+        return _Desk(comm, channel, asked).until_done(job["seconds"], job["args"])
     except TimeoutError:
         what = f"took more than {job['seconds']:g} s and was ended"
         raise TrialFailed("deadline", what) from None
@@ -88,18 +89,24 @@ class _Desk:
             self.mpi = MPI
             self.comms = {0: comm, -1: MPI.COMM_SELF}
 
-    def until_done(self, seconds: float) -> dict[str, Any]:
+    def until_done(self, seconds: float, args: list[Any]) -> dict[str, Any]:
         """Serve until the function has returned."""
-        message = self.channel.receive(READY)
+        try:
+            message = self.channel.receive(READY)
+        except TimeoutError:
+            raise TrialFailed("stuck", f"did not come to its end in {READY:g} s") from None
         if message[0] == "raised":
             raise self._raised(message)
+        if message[0] == "ended":
+            kind, text = _ending(message[1])
+            raise TrialFailed("stuck" if kind == "deadline" else kind, f"while loading, {text}")
         if message[0] != "ready":
             raise ValueError(f"expected that it is ready, got {_short(message[0])}")
         if self.comm is not None:
             self.mpi.Comm.Barrier(self.comm)  # mpi4py's own: not a call of the student's
         until = time.monotonic() + seconds
         began = time.perf_counter()
-        self.channel.send(["go"])
+        self.channel.send(["go", args])  # only now: nothing could be computed before
         while True:
             message = self.channel.receive(max(0.01, until - time.monotonic()))
             took = time.perf_counter() - began
@@ -154,6 +161,8 @@ class _Desk:
 
     def _call(self, number: int, name: str, sent: list[Any], site: list[Any]) -> list[Any]:
         """Make one call of a communicator; return value, received buffers and status."""
+        if self.comm is None:
+            raise RuntimeError(f"this function is called without ranks: {name} cannot be used")
         rows, back = table.CALLS[name]
         comm = self.comms[number]
         status = None

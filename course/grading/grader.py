@@ -69,6 +69,7 @@ def grade(
         ranks = crews or stack.enter_context(Crews())
         bench = stack.enter_context(Bench(found.cells, rubric.limits, ranks, sandboxed=sandboxed))
         wanted = set(assignment.points if only is None else only)
+        over = ""
         outcomes: dict[Task, list[tuple[Trial, Done]]] = {}
         for criterion in rubric.criteria:
             task = criterion.task
@@ -77,7 +78,7 @@ def grade(
             if task not in outcomes:
                 tell(task.function)
                 rng = _rng(result.seed, task.function, rubric.tasks.index(task))
-                outcomes[task] = _try(bench, task, rng, began + deadline)
+                outcomes[task], over = _try(bench, task, rng, began + deadline, over)
             most = assignment.points[criterion.name]
             marks[criterion.name] = criterion.mark(outcomes[task], most)
         speeds = [speed for speed in rubric.speeds if speed.name in wanted]
@@ -107,24 +108,37 @@ def _rng(seed: int, *names: object) -> np.random.Generator:
 
 
 def _try(
-    bench: Bench, task: Task, rng: np.random.Generator, until: float
-) -> list[tuple[Trial, Done]]:
-    """Do the trials of a task; after one that took too long, none is tried again."""
+    bench: Bench, task: Task, rng: np.random.Generator, until: float, over: str
+) -> tuple[list[tuple[Trial, Done]], str]:
+    """Do the trials of a task; after one that took too long, none is tried again.
+
+    Args:
+        bench: Where.
+        task: What.
+        rng: Draws the inputs.
+        until: When the time for the whole submission is used up.
+        over: Why nothing is to be tried any more; empty where something is.
+
+    Returns:
+        What came of the trials, and why later tasks need not be tried either.
+    """
     outcomes: list[tuple[Trial, Done]] = []
-    over = ""
+    rest = over
     for trial in task.draw(rng):
         if not over and time.monotonic() > until:
-            over = "not tried: the time for the whole submission was used up"
-        if over:
-            outcomes.append((trial, Done(failure=over, kind="deadline")))
+            over = rest = "not tried: the time for the whole submission was used up"
+        if rest:
+            outcomes.append((trial, Done(failure=rest, kind="deadline")))
             continue
         done = bench.try_out(trial, task.function, task.driver, task.seconds, task.trace)
         outcomes.append((trial, done))
-        if done.kind == "deadline":
-            over = f"not tried: it had already taken too long ({trial.where})"
-        elif "is not defined" in done.failure and done.kind == "raised":
-            over = done.failure
-    return outcomes
+        if done.kind == "stuck":
+            over = rest = f"not tried: loading the submission took too long ({done.failure})"
+        elif done.kind == "deadline":
+            rest = f"not tried: it had already taken too long ({trial.where})"
+        elif done.kind == "raised" and "is not defined" in done.failure:
+            rest = done.failure
+    return outcomes, over
 
 
 def _wrong(rubric: Rubric, function: str, marks: dict[str, Mark]) -> str:

@@ -24,11 +24,11 @@ CELL = "cell "  # file names of cells in tracebacks begin so
 
 def main(listener: socket.socket, settings: dict[str, Any]) -> None:
     """Take one connection after the other; for each, fork a process and see it end."""
+    import course.grading.remote  # what every trial needs is imported once
+
+    course.grading.remote.prepare()
     for name in settings["preload"]:
         __import__(name)
-    # Compiled patterns and codecs that every trial needs.
-    import course.grading.remote
-    import course.grading.wire  # noqa: F401
 
     while True:
         stream, _ = listener.accept()
@@ -117,19 +117,17 @@ def trial(stream: socket.socket, settings: dict[str, Any]) -> None:
     printed = _redirect()
     message: list[Any]
     try:
-        comm = connect(channel, job["rank"], job["size"]) if job["size"] else None
+        comm = connect(channel, job["rank"], job["size"] or 1)
         student = load(job["cells"])
         if job["driver"]:
             call = _driver(job["driver"], student)
         else:
             call = student.function(job["function"])
-        ask = _asker(channel)
-        args = [ask(value) if kind == "ask" else value for kind, value in job["args"]]
-        if comm is not None:
-            args.insert(0, comm)
         channel.send(["ready"])
-        channel.receive(job["seconds"] + 60)
-        value = call(*args)
+        _, spelt = channel.receive()
+        ask = _asker(channel)
+        args = [ask(value) if kind == "ask" else value for kind, value in spelt]
+        value = call(comm, *args) if job["size"] else call(*args)
         message = ["returned", value]
         _flush()
         try:

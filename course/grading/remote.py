@@ -50,12 +50,18 @@ class _Link:
         return answer[1:]
 
 
-def connect(channel: Channel, rank: int, size: int) -> "RemoteComm":
-    """Return the world, and make mpi4py's own names mean it."""
+def prepare() -> None:
+    """Import mpi4py without starting MPI, which a sandbox has not."""
     import mpi4py
 
     mpi4py.rc.initialize = False
     mpi4py.rc.finalize = False
+    import mpi4py.MPI
+
+
+def connect(channel: Channel, rank: int, size: int) -> "RemoteComm":
+    """Return the world, and make mpi4py's own names mean it."""
+    prepare()
     from mpi4py import MPI
 
     world = RemoteComm(_Link(channel, MPI), 0, rank, size)
@@ -169,7 +175,7 @@ class _Argument:
         if array.dtype.kind not in "biufc":
             raise TypeError(f"message: cannot send an array of dtype {array.dtype}")
         if not (array.flags.c_contiguous or array.flags.f_contiguous):
-            raise ValueError("ndarray is not contiguous")
+            raise BufferError("message: expecting an array that is contiguous")
         self.target = array
         rest = [self._part(part, link) for part in parts[1:]]
         return ["buffer", array, rest, bool(array.flags.writeable)]

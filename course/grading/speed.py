@@ -46,7 +46,7 @@ class Speed:
     slower: float = 3.0
     seconds: float = 20.0
     pairs: int = 60
-    risk: float = 1e-4
+    risk: float = 1e-3
 
     def mark(
         self,
@@ -61,6 +61,7 @@ class Speed:
             RuntimeError: The reference itself gives a wrong result.
         """
         ratios: list[float] = []
+        looks = _looks(self.pairs)
         trials: Iterator[Trial] = iter(())
         while len(ratios) < self.pairs:
             trial = next(trials, None)
@@ -71,7 +72,9 @@ class Speed:
             if said:
                 return Mark(self.name, 0.0, most, [Loss(most, said)])
             ratios.append(ratio)
-            interval = median_interval(ratios, self.risk / _looks(self.pairs))
+            if len(ratios) not in looks:
+                continue
+            interval = median_interval(ratios, self.risk / len(looks))
             if interval is None:
                 continue
             low, high = interval
@@ -126,9 +129,9 @@ class Speed:
         return done
 
 
-def _looks(pairs: int) -> int:
-    """How often a verdict is asked for: each look is one more chance to be wrong."""
-    return max(1, pairs)
+def _looks(pairs: int) -> list[int]:
+    """After how many pairs to look for a verdict; each look is one more chance to be wrong."""
+    return sorted({min(13, pairs), *(round(pairs * share) for share in (0.36, 0.6, 1.0))})
 
 
 def median_interval(values: list[float], risk: float) -> tuple[float, float] | None:

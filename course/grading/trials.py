@@ -65,7 +65,8 @@ class Done:
         seconds: Seconds from the call to the result on each rank, by the grader's clock.
         asked: For each rank the names and arguments of the functions it asked for.
         failure: Why there are no results; empty where the function returned everywhere.
-        kind: ``done``, ``raised``, ``deadlock``, ``deadline`` or ``lost`` (a process ended).
+        kind: ``done``, ``raised``, ``deadlock``, ``deadline``, ``lost`` (a process ended) or
+            ``stuck`` (already the cells did not come to an end).
     """
 
     results: list[Any] = field(default_factory=list)
@@ -161,7 +162,7 @@ class Bench:
             return Done(failure="a call crashed the MPI library", kind="lost")
         late = f"took more than {seconds:g} s and was ended"
         kinds = {failure[0] for failure in work.failures if failure}
-        kind = next((k for k in ("raised", "lost", "deadline") if k in kinds), "deadline")
+        kind = next((k for k in ("stuck", "raised", "lost", "deadline") if k in kinds), "deadline")
         return Done(failure=_failure(work) or late, kind=kind)
 
     def close(self) -> None:

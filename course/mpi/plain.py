@@ -29,9 +29,9 @@ def dumps(value: Any) -> bytes:
     tree = _encode(value, arrays, 0)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("tree.json", json.dumps(tree))
+        archive.writestr(zipfile.ZipInfo("tree.json"), json.dumps(tree))  # with no clock's time
         for place, array in enumerate(arrays):
-            with archive.open(f"{place}.npy", "w", force_zip64=True) as file:
+            with archive.open(zipfile.ZipInfo(f"{place}.npy"), "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)
     return buffer.getvalue()
 
