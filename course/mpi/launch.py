@@ -10,6 +10,7 @@
 per rank (`course.mpi.worker`). They report through files in a private folder.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -17,12 +18,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from course.mpi import guard, ship
 from course.mpi.outcome import DeadlineError, DeadlockError, LaunchError, Rank, RankError, Run
+from course.mpi.worker import OUTPUT
 from course.processes import find_mpiexec, mpi_environment
 
 POLL = 0.01  # seconds between two looks at the ranks' reports
@@ -111,7 +113,9 @@ def run(
         job |= {"plain": plain}
         job["launcher"] = program
         ship.save(directory / "job", job)
-        return _Watch(directory, ranks, timeout, trace, program, plain).run()
+        watch = _Watch(directory, ranks, timeout, trace, program, plain)
+        with watch.pipes(max_output):
+            return watch.run()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -134,11 +138,38 @@ class _Watch:
         self.timeout = timeout
         self.launcher = launcher
         self.began = time.monotonic()
+        self.held: dict[str, int] = {}  # open pipes by the file that they are copied to
+        self.limit = 0
         self.detector = None
         if trace:
             from course.mpi.detect import Detector
 
             self.detector = Detector(directory, ranks)
+
+    @contextlib.contextmanager
+    def pipes(self, limit: int) -> Iterator[None]:
+        """Make the named pipes of the ranks' output, and hold them open.
+
+        The supervisors copy them into files, up to `limit` bytes; `unread` adds what one that
+        was killed left.
+        """
+        try:
+            for rank in self.ranks:
+                for ending in OUTPUT:
+                    name = f"{rank.stem}.{ending}-pipe"
+                    os.mkfifo(name, 0o600)
+                    self.held[f"{rank.stem}.{ending}"] = os.open(name, os.O_RDWR | os.O_NONBLOCK)
+            self.limit = limit
+            yield
+        finally:
+            for fd in self.held.values():
+                os.close(fd)
+
+    def unread(self) -> None:
+        """Add to the files of output what supervisors that were killed had not read."""
+        for name, fd in self.held.items():
+            with contextlib.suppress(BlockingIOError), open(name, "ab") as file:
+                file.write(os.read(fd, max(0, self.limit - file.tell())))
 
     def run(self) -> Run:
         """Start the ranks, watch them, and return or raise what came of it."""
@@ -232,6 +263,7 @@ class _Watch:
 
     def conclude(self, reason: str, code: int) -> Run:
         """Build the result, or raise the error that `reason` stands for."""
+        self.unread()
         for rank in self.ranks:
             rank.refresh()
         trace = self.detector.load() if self.detector is not None else None

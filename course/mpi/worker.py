@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
+OUTPUT = ("out", "err")
 RANK_VARIABLES = ("PMIX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 
 
@@ -57,7 +58,6 @@ def supervise(stem: Path, pid: int, pipes: dict[int, str], limit: int) -> int:
     selector = selectors.DefaultSelector()
     files, kept, lost = {}, dict.fromkeys(pipes, 0), dict.fromkeys(pipes, 0)
     for fd, ending in pipes.items():
-        os.set_blocking(fd, False)
         files[fd] = open(f"{stem}.{ending}", "wb", buffering=0)
         selector.register(fd, selectors.EVENT_READ)
 
@@ -217,19 +217,21 @@ def main(directory: Path) -> int:
     rank = rank_from_launcher()
     stem = directory / f"rank-{rank}"
     job = pickle.loads((directory / "job").read_bytes())
-    out, err = os.pipe(), os.pipe()
+    # Whoever started the run holds these named pipes open, too: what is in them when the
+    # launcher kills this process, as it does at MPI_Abort, is not lost.
+    reading = {os.open(f"{stem}.{end}-pipe", os.O_RDONLY | os.O_NONBLOCK): end for end in OUTPUT}
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
         die_with_parent()
-        os.dup2(out[1], 1)
-        os.dup2(err[1], 2)
-        for fd in (*out, *err):
+        for number, ending in enumerate(OUTPUT, start=1):
+            writing = os.open(f"{stem}.{ending}-pipe", os.O_WRONLY)
+            os.dup2(writing, number)
+            os.close(writing)
+        for fd in reading:
             os.close(fd)
         return work(stem, rank, job)
-    os.close(out[1])
-    os.close(err[1])
-    code = supervise(stem, pid, {out[0]: "out", err[0]: "err"}, job["max_output"])
+    code = supervise(stem, pid, reading, job["max_output"])
     if code:
         # Exiting now would make the launcher kill the others before they could report.
         time.sleep(10)

@@ -1,6 +1,7 @@
 """Fresh ranks: results come back, every way to fail is told, nothing stays behind."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -103,6 +104,20 @@ def test_one_rank_fails_and_the_run_ends_at_once(how, kind, words):
     assert error.kind.endswith(kind)
     assert str(error).startswith("rank 1 ")
     assert all(word in str(error) for word in words), str(error)
+
+
+def test_what_a_killed_supervisor_had_not_read_is_kept():
+    def work(comm):
+        if comm.rank == 1:
+            os.kill(os.getppid(), signal.SIGSTOP)
+            os.write(1, b"last words")
+            comm.Abort(4)
+        comm.Barrier()
+
+    with pytest.raises(RankError) as caught:
+        run(work, 3, timeout=200)
+    assert caught.value.rank == 1
+    assert caught.value.run.stdout == ["", "last words", ""]
 
 
 def test_results_of_the_others_survive():
