@@ -131,7 +131,9 @@ def main() -> None:
     print(
         "Setting up .venv (the first time, building Horovod takes about 3 minutes) ...", flush=True
     )
-    sys.exit(subprocess.run(command, cwd=ROOT).returncode)
+    # Under `make VARIABLE=...` Horovod would take make's flags and compile one file at a time.
+    environment = {**os.environ, "MAKEFLAGS": f"-j{os.cpu_count() or 1}"}
+    sys.exit(subprocess.run(command, cwd=ROOT, env=environment).returncode)
 
 
 if __name__ == "__main__":
