@@ -152,6 +152,15 @@ def _slurm() -> Finding:
     return Finding("Slurm", GOOD, "; ".join(done.stdout.split("\n")).strip("; "))
 
 
+def _sandbox() -> Finding:
+    from course.grading import sandbox
+
+    why = sandbox.available()
+    if why:
+        return Finding("Sandbox", NOTE, why, "only needed to grade: install bubblewrap")
+    return Finding("Sandbox", GOOD, "bubblewrap keeps students' code in")
+
+
 def _data() -> Finding:
     from course import data
 
@@ -203,6 +212,7 @@ def examine(ranks: int = 2) -> list[Finding]:
         lambda: _engines(ranks),
         _deep,
         _slurm,
+        _sandbox,
         _data,
         _disk,
     ]

@@ -14,7 +14,7 @@ def test_the_table_of_this_machine_names_everything(monkeypatch):
         "MPI",
         "Engines",
     ]
-    assert {row.what for row in rows} >= {"Slurm", "Data", "Disk"}
+    assert {row.what for row in rows} >= {"Slurm", "Sandbox", "Data", "Disk"}
     by_name = {row.what: row for row in rows}
     assert by_name["MPI"].state == GOOD and "3 ranks in one world" in by_name["MPI"].found
 

@@ -18,6 +18,7 @@ one task: each that is not as it should be costs its share of the points, with a
 """
 
 import inspect
+import math
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -84,9 +85,9 @@ class Criterion:
         alone = any(loss.points == 0 for loss in losses)
         if losses and (not self.partial or not earned):
             return Mark(self.name, 0.0, most, _spread(losses, most), passed)
-        if losses and alone and earned == 1.0:
+        if losses and alone and math.isclose(earned, 1.0):
             # Right everywhere but on one rank: that is one of the cases, too.
-            losses = [Loss(1 / (len(trials)), loss.reason) for loss in losses]
+            losses = [Loss(1 / len(trials), loss.reason) for loss in losses]
             earned = 1.0 - sum(loss.points for loss in losses)
         losses = [Loss(loss.points * most, loss.reason) for loss in losses]
         points = most - sum(loss.points for loss in losses)
