@@ -64,7 +64,16 @@ class Criterion:
     task: Task
     judge: Judge
     partial: bool = True
-    what: str = ""
+
+    def says(self, trial: Trial, done: Done) -> str | None:
+        """Return what is wrong with a trial, or None."""
+        if done.failure:
+            return done.failure
+        try:
+            return self.judge(trial, done)
+        except Exception as error:  # the judge did not think of such a result
+            kind = type(error).__name__
+            return f"the result is not of the form that was asked for ({kind}: {error})"
 
     def mark(self, trials: Sequence[tuple[Trial, Done]], most: float) -> Mark:
         """Return the mark for what came of the trials.
@@ -76,7 +85,7 @@ class Criterion:
         losses, passed = [], []
         earned = 0.0
         for (trial, done), share in zip(trials, shares, strict=True):
-            said = done.failure or self.judge(trial, done)
+            said = self.says(trial, done)
             if said:
                 losses.append(Loss(share, f"{trial.where}: {said}"))
             else:

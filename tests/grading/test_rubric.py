@@ -44,6 +44,12 @@ def test_shares(outcomes, points):
     assert len(found.losses) + len(found.passed) == len(outcomes)
 
 
+def test_a_result_that_a_judge_did_not_think_of_earns_nothing():
+    criterion = Criterion("x", TASK, lambda trial, done: done.results[0]["key"])
+    found = criterion.mark([(Trial(()), Done([3]))], 2.0)
+    assert found.points == 0 and "not of the form" in found.losses[0].reason
+
+
 def test_all_or_nothing():
     assert mark([(2, True), (3, False)], partial=False).points == 0
     assert mark([(2, True), (3, True)], partial=False).points == 6
