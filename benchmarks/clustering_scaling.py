@@ -1,15 +1,19 @@
 """HPDBSCAN on more and more ranks: measured here, and by a model on 96.
 
-    python benchmarks/clustering_scaling.py --ranks 1 2 4
+    python benchmarks/clustering_scaling.py
+    python benchmarks/clustering_scaling.py street_1m --repeat 5
 
-Strong scaling clusters the same points on each number of ranks, weak scaling as many points
-per rank. Every rank has one thread. More ranks than cores take turns, so what they show is
-overhead, not speed-up; such rows are marked.
+Strong scaling clusters the same points on each number of ranks; weak scaling a third of them per
+rank. Every rank has one thread. More ranks than cores take turns, so what they show is overhead,
+not speed-up; such rows are marked.
 
 The model takes from the data what any number of ranks would own and see in their halos, by the
-very code that cuts them; from the run on one rank what a point costs; and assumes a network.
-It leaves out the operating system's noise and the file system. Its range comes from two networks,
-and from how much slower a rank is when all cores of a machine are busy, as measured on two.
+very code that cuts them; from the run on one rank what a point costs, from the run on two what
+exchanging one costs; and assumes a network. It leaves out the operating system's noise and the
+file system. Its range comes from two networks, and from how much slower a rank is when all cores
+of a machine are busy. It counts in processor time, which says the same on a busy machine and on
+few cores; of phases that wait for other ranks, that of the rank which waits least. So it can be
+checked here on rank counts that it was not fitted to (`HELD_OUT`).
 """
 
 import argparse
@@ -20,6 +24,8 @@ import subprocess
 import sys
 import sysconfig
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -30,44 +36,67 @@ import numpy as np
 from course.data import points
 
 SETS = {
-    "plane": (points.skewed_plane, 0.05, 40),
-    "street": (points.street_scan, 0.2, 20),
+    "plane_200k": (points.skewed_plane, 200_000, 0.05, 40),
+    "plane_1m": (points.skewed_plane, 1_000_000, 0.05, 40),
+    "street_1m": (points.street_scan, 1_000_000, 0.2, 20),
 }
-MODEL_RANKS = (1, 2, 4, 8, 16, 24, 48, 96)
+FITTED, HELD_OUT = (1, 2), (3, 4)
+MODEL_RANKS = (1, 2, 3, 4, 8, 16, 24, 48, 96)
 # Seconds until a message arrives, and bytes a second of each rank: 24 ranks share the adapter
 # of a node (12.5 GB/s), well or badly.
 NETWORKS = {"good": (2e-6, 12.5e9 / 24), "poor": (10e-6, 1.25e9 / 24)}
-LOCAL = ("local index", "local clustering", "relabel")
-FIELDS = ("set", "scaling", "points", "ranks", "seconds", "oversubscribed", "largest_halo")
+LOCAL = ("local index", "local clustering")  # phases without messages
+PHASES = ("grid index", "redistribution", "halo exchange", *LOCAL, "merge halos", "relabel")
+PHASES += ("original order",)
+FIELDS = ("set", "scaling", "points", "ranks", "seconds", "oversubscribed", "largest_halo", "busy")
+FIELDS += tuple(f"{phase} %" for phase in PHASES)
 
 
 def worker(name: str, n: int, repeat: int) -> None:
     """One rank: cluster its slice `repeat` times; rank 0 prints the fastest run as JSON."""
     from mpi4py import MPI
 
-    from course.clustering import HPDBSCAN
+    from course.clustering import HPDBSCAN, estimator
 
+    busy: dict[str, float] = {}
+
+    class Busy(estimator.Phases):
+        """Counts processor time, too."""
+
+        @contextmanager
+        def __call__(self, name: str) -> Iterator[None]:
+            begin = time.process_time()
+            with super().__call__(name):
+                yield
+            busy[name] = busy.get(name, 0.0) + time.process_time() - begin
+
+    estimator.Phases = Busy
     comm = MPI.COMM_WORLD
-    generate, eps, min_samples = SETS[name]
+    generate, _, eps, min_samples = SETS[name]
     data = generate(n)[comm.rank :: comm.size].copy()
     model = HPDBSCAN(eps, min_samples, comm=comm, threads=1).fit(data[:1000])
-    best: dict | None = None
+    best: dict = {}
+    least: dict[str, float] = {}
     for _ in range(repeat):
+        busy.clear()
         comm.Barrier()
         begin = time.perf_counter()
         model.fit(data)
         seconds = comm.allreduce(time.perf_counter() - begin, MPI.MAX)
+        least = {phase: min(value, least.get(phase, value)) for phase, value in busy.items()}
         everyone = comm.gather((model.phases_, model.n_points_))
-        if comm.rank == 0 and (best is None or seconds < best["seconds"]):
-            phases = {phase: max(each[phase] for each, _ in everyone) for phase in everyone[0][0]}
-            best = {
-                "seconds": seconds,
-                "phases": phases,
-                "owned": [sizes[0] for _, sizes in everyone],
-                "halo": [sizes[1] for _, sizes in everyone],
-                "clusters": model.n_clusters_,
+        if comm.rank == 0 and seconds < best.get("seconds", np.inf):
+            mean = {
+                phase: float(np.mean([each.get(phase, 0.0) for each, _ in everyone]))
+                for phase in PHASES
             }
+            owned, halo = zip(*[sizes for _, sizes in everyone], strict=True)
+            best = {"seconds": seconds, "phases": mean, "owned": owned, "halo": halo}
+    processor = comm.gather(least)
     if comm.rank == 0:
+        best["local"] = [sum(each[phase] for phase in LOCAL) for each in processor]
+        rest = set(processor[0]) - set(LOCAL)
+        best["rest"] = sum(min(each[phase] for each in processor) for phase in rest)
         print(json.dumps(best))
 
 
@@ -86,7 +115,7 @@ def launch(name: str, n: int, ranks: int, repeat: int) -> dict:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def shares(name: str, n: int, ranks: int) -> tuple[np.ndarray, np.ndarray]:
+def shares(name: str, ranks: int) -> tuple[np.ndarray, np.ndarray]:
     """What each of `ranks` would own and have in its halo, by the code that cuts the data."""
     from mpi4py import MPI
 
@@ -95,7 +124,7 @@ def shares(name: str, n: int, ranks: int) -> tuple[np.ndarray, np.ndarray]:
     from course.clustering.redistribute import cell_costs
     from course.clustering.threads import Threads
 
-    generate, eps, min_samples = SETS[name]
+    generate, n, eps, min_samples = SETS[name]
     data = generate(n)
     grid = lay_grid(data, eps, MPI.COMM_SELF)
     cells = np.sort(cell_numbers(data, grid, Threads(1)))
@@ -111,46 +140,61 @@ def shares(name: str, n: int, ranks: int) -> tuple[np.ndarray, np.ndarray]:
     return np.diff(edges), halo
 
 
-def predict(name: str, n: int, one: dict, slowdown: float, network: str) -> np.ndarray:
-    """Seconds on each of `MODEL_RANKS`."""
-    latency, bandwidth = NETWORKS[network]
-    row = SETS[name][0](1).nbytes + 8
-    # On one rank nothing is cut: the grid and the exchanges cost what they do on two.
-    point = sum(one["phases"][phase] for phase in LOCAL) / n
-    shared = one["overhead_per_point"]
-    result = []
-    for ranks in MODEL_RANKS:
-        owned, halo = shares(name, n, ranks)
-        busiest = float((owned + halo).max())
-        seconds = point * slowdown * busiest
-        if ranks > 1:
-            mean = n / ranks
-            steps = np.log2(ranks)
-            seconds += shared * slowdown * max(busiest, mean)
-            moved = mean * (row + 8) + 2 * float(halo.max()) * (row + 9)
-            seconds += moved / bandwidth
-            # About 60 halvings to find the bounds; 9 exchanges, each with every other rank.
-            seconds += latency * (120 * steps + 9 * (ranks - 1))
-        result.append(seconds)
-    return np.array(result)
+class Model:
+    """What a clustering takes on any number of ranks."""
+
+    def __init__(self, name: str, one: dict, two: dict) -> None:
+        """Fit it to the runs on one and two ranks."""
+        _, self.n, eps, min_samples = SETS[name]
+        self.name = name
+        self.row = SETS[name][0](1).nbytes
+        self.point = one["local"][0] / self.n
+        self.crowded = max(
+            1.0, np.max(two["local"] / np.add(two["owned"], two["halo"])) / self.point
+        )
+        # Beside local clustering: one rank only relabels, two exchange as well.
+        self.relabel = one["rest"] / self.n
+        self.exchange = two["rest"] / max(two["owned"])
+
+    def busiest(self, ranks: int, slower: float) -> float:
+        """Processor time of the local clustering on the rank that has most to do.
+
+        Args:
+            ranks: how many work together.
+            slower: how many times as long a point takes as on an idle machine.
+        """
+        owned, halo = shares(self.name, ranks)
+        return self.point * slower * float((owned + halo).max())
+
+    def seconds(self, ranks: int, network: str, slower: float) -> float:
+        """Return the time from begin to end, with a core for each rank, on one of `NETWORKS`."""
+        owned, halo = shares(self.name, ranks)
+        work = self.busiest(ranks, slower)
+        if ranks == 1:
+            return work + self.relabel * self.n * slower
+        latency, bandwidth = NETWORKS[network]
+        moved = self.n / ranks * (self.row + 8) + 2 * float(halo.max()) * (self.row + 9)
+        # About 10 sums to find the bounds; 9 exchanges, each with every other rank.
+        messages = latency * (20 * np.log2(ranks) + 9 * (ranks - 1))
+        return work + self.exchange * float(owned.max()) * slower + moved / bandwidth + messages
 
 
-def draw(name: str, n: int, strong: dict[int, dict], model: dict[str, np.ndarray]) -> None:
+def draw(name: str, strong: dict[int, dict], predicted: dict[str, list[float]]) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     from course.figures import clustering as figures
 
-    folder = ROOT / "benchmarks/results"
+    folder, n = ROOT / "benchmarks/results", SETS[name][1]
     runs = {f"{ranks} ranks": run["phases"] for ranks, run in strong.items()}
-    ax = figures.phases(runs, title=f"Phases, {name}, {n:,} points")
+    ax = figures.phases(runs, title=f"Phases, {name}, mean of the ranks")
     ax.figure.savefig(folder / f"clustering_phases_{name}.png", dpi=80, bbox_inches="tight")
-    base = strong[1]["seconds"]
     measured = [
-        base / strong[ranks]["seconds"] if ranks in strong else np.nan for ranks in MODEL_RANKS
+        strong[1]["seconds"] / strong[ranks]["seconds"] if ranks in strong else np.nan
+        for ranks in MODEL_RANKS
     ]
-    low = model["poor"][0] / model["poor"]
-    high = model["good"][0] / model["good"]
+    gains = {network: seconds[0] / np.array(seconds) for network, seconds in predicted.items()}
+    low, high = gains["poor"], gains["good"]
     ax = figures.scaling(
         MODEL_RANKS,
         {"measured": measured, "model, middle": np.sqrt(low * high)},
@@ -160,56 +204,73 @@ def draw(name: str, n: int, strong: dict[int, dict], model: dict[str, np.ndarray
     ax.figure.savefig(folder / f"clustering_scaling_{name}.png", dpi=80, bbox_inches="tight")
 
 
+def study(name: str, repeat: int) -> list[dict]:
+    """Measure one set, fit the model, check it, and draw; return the table's rows."""
+    cores = len(os.sched_getaffinity(0))
+    n = SETS[name][1]
+    rows: list[dict] = []
+
+    def add(scaling: str, points: int, ranks: int, seconds: float, **more: object) -> None:
+        rows.append(
+            {"set": name, "scaling": scaling, "points": points, "ranks": ranks}
+            | {"seconds": f"{seconds:.4f}"}
+            | more
+        )
+        print(*rows[-1].values(), flush=True)
+
+    strong: dict[int, dict] = {}
+    for scaling in ("strong", "weak"):
+        for ranks in (*FITTED, *HELD_OUT):
+            run = launch(name, n if scaling == "strong" else n // 3 * ranks, ranks, repeat)
+            if scaling == "strong":
+                strong[ranks] = run
+            whole = sum(run["phases"].values())
+            parts = {f"{phase} %": f"{100 * run['phases'][phase] / whole:.1f}" for phase in PHASES}
+            more = {"oversubscribed": ranks > cores, "largest_halo": max(run["halo"])}
+            add(
+                scaling,
+                sum(run["owned"]),
+                ranks,
+                run["seconds"],
+                **more,
+                busy=f"{max(run['local']):.4f}",
+                **parts,
+            )
+    model = Model(name, strong[1], strong[2])
+    print(f"{name}: a rank on a busy machine takes {model.crowded:.2f} times as long per point")
+    for ranks in HELD_OUT:
+        said, was = model.busiest(ranks, model.crowded), max(strong[ranks]["local"])
+        print(f"  {ranks} ranks, busiest one: {said:.3f} s predicted, {was:.3f} s measured")
+        add("model, busiest rank", n, ranks, said, busy=f"{was:.4f}")
+    predicted: dict[str, list[float]] = {}
+    for network, slower in (("good", 1.0), ("poor", model.crowded)):
+        predicted[network] = [model.seconds(r, network, slower) for r in MODEL_RANKS]
+        predicted[network][0] = predicted["good"][0]  # one rank shares nothing with others
+        for ranks, seconds in zip(MODEL_RANKS, predicted[network], strict=True):
+            add(f"model, {network} network", n, ranks, seconds)
+    draw(name, strong, predicted)
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sets", nargs="*", default=list(SETS), help=f"of {', '.join(SETS)}")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--points", type=int, default=2_000_000)
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
+    parser.add_argument("--repeat", type=int, default=5)
     options = parser.parse_args()
     if options.worker:
         worker(options.worker[0], int(options.worker[1]), options.repeat)
         return
-    if not {1, 2} <= set(options.ranks):
-        parser.error("the model needs runs on 1 and 2 ranks")
-    cores = len(os.sched_getaffinity(0))
+    if unknown := set(options.sets) - set(SETS):
+        parser.error(f"unknown set {sorted(unknown)}, known are {list(SETS)}")
     out = ROOT / "benchmarks/results/clustering_scaling.csv"
     rows: list[dict] = []
     if out.exists():
         with out.open() as file:
-            rows = [row for row in csv.DictReader(file) if row["set"] not in options.sets]
+            rows = [row for row in csv.DictReader(file) if row["set"] in SETS]
+        rows = [row for row in rows if row["set"] not in options.sets]
     for name in options.sets:
-        n = options.points
-        strong = {ranks: launch(name, n, ranks, options.repeat) for ranks in options.ranks}
-        weak = {
-            ranks: launch(name, n // 4 * ranks, ranks, options.repeat) for ranks in options.ranks
-        }
-        for scaling, runs in (("strong", strong), ("weak", weak)):
-            for ranks, run in runs.items():
-                values = (name, scaling, sum(run["owned"]), ranks, f"{run['seconds']:.3f}")
-                values += (ranks > cores, max(run["halo"]))
-                rows.append(dict(zip(FIELDS, values, strict=True)))
-                print(*values, {k: round(v, 3) for k, v in run["phases"].items()}, flush=True)
-        one, two = strong[1], strong[2]
-        exchange = sum(v for k, v in two["phases"].items() if k not in LOCAL)
-        one["overhead_per_point"] = exchange / max(two["owned"])
-        local = [sum(run["phases"][phase] for phase in LOCAL) for run in (one, two)]
-        seen = max(a + b for a, b in zip(two["owned"], two["halo"], strict=True))
-        crowded = max(1.0, (local[1] / seen) / (local[0] / n))
-        model = {
-            "good": predict(name, n, one, 1.0, "good"),
-            "poor": predict(name, n, one, crowded, "poor"),
-        }
-        # On one rank nothing is sent and no core is shared: both start at the measured time.
-        model["poor"][0] = model["good"][0]
-        print(f"{name}: a rank on a busy machine takes {crowded:.2f} times as long per point")
-        for network, seconds in model.items():
-            for ranks, value in zip(MODEL_RANKS, seconds, strict=True):
-                values = (name, f"model, {network} network", n, ranks, f"{value:.4f}", "", "")
-                rows.append(dict(zip(FIELDS, values, strict=True)))
-            print(name, network, dict(zip(MODEL_RANKS, np.round(seconds, 4), strict=True)))
-        draw(name, n, strong, model)
+        rows += study(name, options.repeat)
     with out.open("w", newline="") as file:
         writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
         writer.writeheader()

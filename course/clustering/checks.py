@@ -1,16 +1,18 @@
 """Checks of what a clustering is asked to do: every rank raises, or none does."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from mpi4py import MPI
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 T = TypeVar("T")
 MOST = 2**31 - 2  # points a rank can number
 
 
-def agree(comm: MPI.Intracomm | None, attempt: Callable[[], T]) -> T:
+def agree(comm: "MPI.Intracomm | None", attempt: Callable[[], T]) -> T:
     """Return what `attempt` returns, unless it fails on a rank: then raise on all of them.
 
     Without this, one rank would raise, and the others would wait for it in their next
@@ -60,7 +62,7 @@ def check_parameters(eps: Any, min_samples: Any, threads: Any) -> None:
             raise ValueError(f"{name} must be at least 1, got {value!r}")
 
 
-def same_everywhere(comm: MPI.Intracomm | None, **values: Any) -> None:
+def same_everywhere(comm: "MPI.Intracomm | None", **values: Any) -> None:
     """Check that all ranks gave the same values.
 
     Raises:
@@ -77,13 +79,13 @@ def same_everywhere(comm: MPI.Intracomm | None, **values: Any) -> None:
             )
 
 
-def check_sizes(comm: MPI.Intracomm | None, points: int) -> None:
+def check_sizes(comm: "MPI.Intracomm | None", points: int) -> None:
     """Check that no rank sees more points than 32-bit numbers can count.
 
     Raises:
         ValueError: one does, on every rank.
     """
-    most = points if comm is None else comm.allreduce(points, MPI.MAX)
+    most = points if comm is None else max(comm.allgather(points))
     if most > MOST:
         raise ValueError(
             f"a rank can hold at most {MOST} points with its halo, one would have {most}: "

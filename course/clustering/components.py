@@ -10,6 +10,8 @@ from course.clustering.neighbours import follow_row, search_tree, start_pointers
 from course.clustering.threads import Threads
 from course.clustering.unionfind import find, flatten, link
 
+NOBODY = 1 << 40  # above all rows of a rank
+
 
 @njit(nogil=True, cache=True)
 def core_in_cell(
@@ -235,23 +237,23 @@ def connect_cores(index: Index, owned: int, core: np.ndarray, threads: Threads) 
 
 
 @njit(nogil=True, cache=True)
-def number_components(parent: np.ndarray, order: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Number the components from 0, in place, and find the lowest row of each.
+def number_components(parent: np.ndarray, order: np.ndarray, owned: int) -> np.ndarray:
+    """Number the components from 0, in place, and find the lowest own row of each.
 
     Args:
         parent: int32 (n,), what `connect_cores` returned; afterwards the component of each
             core point, else -1.
         order: int32 (n,), the order of the index.
-        rows: int64 (n,), the number of each row of the input among those of all ranks;
-            or empty, for just 0 to n - 1.
+        owned: rows of the input below this are the rank's own.
 
     Returns:
-        int64 (components,), the lowest row of a core point in each.
+        int64 (components,), the lowest row of a core point of the rank's own in each, or
+        `NOBODY`.
     """
     count = 0
     for i in range(len(parent)):
         count += parent[i] == i
-    lowest = np.full(count, np.iinfo(np.int64).max, dtype=np.int64)
+    lowest = np.full(count, NOBODY, dtype=np.int64)
     count = 0
     for i in range(len(parent)):
         root = parent[i]
@@ -263,6 +265,6 @@ def number_components(parent: np.ndarray, order: np.ndarray, rows: np.ndarray) -
             count += 1
         else:
             parent[i] = parent[root]
-        row = rows[order[i]] if len(rows) else np.int64(order[i])
-        lowest[parent[i]] = min(lowest[parent[i]], row)
+        if order[i] < owned:
+            lowest[parent[i]] = min(lowest[parent[i]], order[i])
     return lowest

@@ -1,29 +1,21 @@
-"""The estimator: the phases of HPDBSCAN, one after the other."""
+"""The estimator: it checks what it is given and leaves the work to one rank or to many."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mpi4py import MPI
-from sklearn.base import BaseEstimator, ClusterMixin
-from sklearn.utils.validation import validate_data
 
-from course.clustering.checks import agree, check_parameters, check_sizes, same_everywhere
-from course.clustering.components import connect_cores, number_components
-from course.clustering.cores import find_cores
-from course.clustering.grid import cell_numbers, lay_grid
-from course.clustering.halo import Halo, find_halo
-from course.clustering.index import build_index
-from course.clustering.labels import assign_borders, spread_labels
-from course.clustering.merge import apply_rules, make_rules, number_clusters
-from course.clustering.redistribute import find_bounds, redistribute, send_back
+from course.clustering.alone import cluster_alone
+from course.clustering.base import Clusterer, check_rows
+from course.clustering.checks import agree, check_parameters, same_everywhere
+from course.clustering.phases import Phases
 from course.clustering.threads import Threads
 from course.processes import cores
 
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
-class HPDBSCAN(ClusterMixin, BaseEstimator):
+
+class HPDBSCAN(Clusterer):
     """Density-based clustering of points that are spread over MPI ranks.
 
     The labels are those of `sklearn.cluster.DBSCAN`, number by number, for every number
@@ -61,7 +53,7 @@ class HPDBSCAN(ClusterMixin, BaseEstimator):
         self,
         eps: float = 0.5,
         min_samples: int = 5,
-        comm: MPI.Intracomm | None = None,
+        comm: "MPI.Intracomm | None" = None,
         threads: int | None = None,
     ) -> None:
         """Store the parameters, as scikit-learn wants it."""
@@ -88,11 +80,20 @@ class HPDBSCAN(ClusterMixin, BaseEstimator):
         """
         comm = self.comm
         data = agree(comm, lambda: self._check(X))
-        if comm is None or comm.size == 1:
-            self._cluster_alone(data)
-        else:
-            same_everywhere(comm, eps=self.eps, min_samples=self.min_samples)
-            self._cluster_together(self._unite(data, comm), comm)
+        phases = Phases()
+        eps, min_samples = float(self.eps), int(self.min_samples)
+        with Threads(self._count_threads()) as threads:
+            if comm is None or comm.size == 1:
+                found = cluster_alone(data, eps, min_samples, threads, phases)
+            else:
+                # A process alone needs no MPI.
+                from course.clustering.together import cluster_together
+
+                same_everywhere(comm, eps=self.eps, min_samples=self.min_samples)
+                data = self._unite(data, comm)
+                found = cluster_together(data, eps, min_samples, comm, threads, phases)
+        self.labels_, self.core_sample_indices_, self.n_clusters_, self.n_points_ = found
+        self.phases_ = phases.seconds
         return self
 
     def _check(self, X: Any) -> np.ndarray:
@@ -102,11 +103,9 @@ class HPDBSCAN(ClusterMixin, BaseEstimator):
             shape = np.shape(X)
             empty = np.empty((0, shape[1] if len(shape) == 2 else 0), dtype=np.float32)
             return np.asarray(X, dtype=np.float32).reshape(empty.shape)
-        return validate_data(
-            self, X, dtype=(np.float64, np.float32), order="C", ensure_min_samples=1
-        )
+        return check_rows(self, X)
 
-    def _unite(self, data: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
+    def _unite(self, data: np.ndarray, comm: "MPI.Intracomm") -> np.ndarray:
         """Give all ranks' data the same width and type; chunks without rows follow the rest."""
         shapes = comm.allgather((*data.shape, data.dtype.char))
         widths = [d for n, d, _ in shapes if n]
@@ -127,120 +126,9 @@ class HPDBSCAN(ClusterMixin, BaseEstimator):
             return int(self.threads)
         if self.comm is None or self.comm.size == 1:
             return cores()
+        from mpi4py import MPI
+
         node = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
         neighbours = node.size
         node.Free()
         return max(1, cores() // neighbours)
-
-    @contextmanager
-    def _phase(self, name: str) -> Iterator[None]:
-        begin = time.perf_counter()
-        yield
-        self.phases_[name] = self.phases_.get(name, 0.0) + time.perf_counter() - begin
-
-    def _cluster_alone(self, data: np.ndarray) -> None:
-        """Cluster on this rank only: no grid of all ranks, no halo, no rules."""
-        n = len(data)
-        check_sizes(None, n)
-        self.phases_: dict[str, float] = {}
-        with Threads(self._count_threads()) as threads:
-            with self._phase("local index"):
-                index = build_index(data, float(self.eps), threads)
-            with self._phase("local clustering"):
-                core = find_cores(index, n, int(self.min_samples), threads)
-                parent = connect_cores(index, n, core, threads)
-            with self._phase("relabel"):
-                heads = number_components(parent, index.order, np.empty(0, dtype=np.int64))
-                number = np.empty_like(heads)
-                number[np.argsort(heads)] = np.arange(len(heads))
-                assign_borders(index, n, core, parent, number, threads)
-                order = index.order
-                del index  # makes room for the labels
-                self.labels_ = spread_labels(order, parent, number, n)
-                del parent
-                flags = np.empty(n, dtype=bool)
-                flags[order] = core
-        self.core_sample_indices_ = np.flatnonzero(flags)
-        self.n_clusters_ = len(heads)
-        self.n_points_ = (n, 0)
-
-    def _cluster_together(self, data: np.ndarray, comm: MPI.Intracomm) -> None:
-        """Cluster with other ranks: the phases of the paper."""
-        self.phases_ = {}
-        eps, min_samples = float(self.eps), int(self.min_samples)
-        offsets = np.concatenate(([0], np.cumsum(comm.allgather(len(data)))))
-        with Threads(self._count_threads()) as threads:
-            with self._phase("grid index"):
-                grid = lay_grid(data, eps, comm)
-                cells = cell_numbers(data, grid, threads)
-            with self._phase("redistribution"):
-                bounds = find_bounds(cells, grid.size, min_samples, len(grid.dimensions), comm)
-                points, rows, route = redistribute(data, cells, bounds, comm)
-                del cells
-            with self._phase("halo exchange"):
-                halo = find_halo(cell_numbers(points, grid, threads), grid, bounds, comm)
-                owned = len(points)
-                check_sizes(comm, owned + halo.size)
-                outside = halo.send(points, comm)
-                # Grown in place: a copy would need room for all points twice.
-                points.resize((owned + halo.size, points.shape[1]), refcheck=False)
-                points[owned:] = outside
-                del outside
-                rows = np.concatenate((rows, halo.send(rows, comm)))
-            values = self._cluster_seen(points, rows, owned, halo, offsets, comm, threads)
-            with self._phase("original order"):
-                values = send_back(values, route, comm)
-        self.core_sample_indices_ = np.flatnonzero(values < 0)
-        self.labels_ = np.abs(values) - 1
-        self.n_points_ = (owned, halo.size)
-
-    def _cluster_seen(
-        self,
-        points: np.ndarray,
-        rows: np.ndarray,
-        owned: int,
-        halo: Halo,
-        offsets: np.ndarray,
-        comm: MPI.Intracomm,
-        threads: Threads,
-    ) -> np.ndarray:
-        """Cluster the points a rank sees; return ±(label + 1) of its own, < 0 for core points."""
-        eps, min_samples = float(self.eps), int(self.min_samples)
-        seen = len(points)
-        core = np.zeros(seen, dtype=np.uint8)  # in the order of `points`
-        index = None
-        with self._phase("local index"):
-            if seen:
-                index = build_index(points, eps, threads)
-        with self._phase("local clustering"):
-            if index is not None:
-                core[index.order] = find_cores(index, owned, min_samples, threads)
-        with self._phase("merge halos"):
-            core[owned:] = halo.send(core[:owned], comm)
-        names = np.full(seen, -1, dtype=np.int64)
-        heads = np.empty(0, dtype=np.int64)
-        with self._phase("local clustering"):
-            if index is not None:
-                sorted_core = core[index.order]
-                parent = connect_cores(index, owned, sorted_core, threads)
-                heads = number_components(parent, index.order, rows)
-                joined = parent >= 0
-                names[index.order[joined]] = heads[parent[joined]]
-        with self._phase("merge halos"):
-            rules = make_rules(names, owned, halo, comm)
-            del names
-            merged = apply_rules(heads, rules)
-        with self._phase("relabel"):
-            distinct, which = np.unique(merged, return_inverse=True)
-            numbers = number_clusters(distinct, offsets, comm)
-            self.n_clusters_ = comm.allreduce(int(numbers.max(initial=-1)), MPI.MAX) + 1
-            if index is None:
-                return np.empty(0, dtype=np.int64)
-            number = numbers[which]
-            assign_borders(index, owned, sorted_core, parent, number, threads)
-            order = index.order
-            del index
-            values = spread_labels(order, parent, number, owned)
-            values += 1
-            np.negative(values, out=values, where=core[:owned].astype(bool))
-        return values

@@ -36,12 +36,55 @@ class Halo(NamedTuple):
         """Give the ranks around the `values` of points they need; return those of the halo.
 
         Args:
-            values: one for each of the rank's own points, shape (n,) or (n, k).
+            values: one for each of the rank's own points, shape (n,).
             comm: the ranks.
         """
-        received = np.empty((self.size, *values.shape[1:]), dtype=values.dtype)
-        exchange(values[self.leaving], self.counts, received, self.incoming, comm)
+        return self.swap(values[self.leaving], comm)
+
+    def swap(self, leaving: np.ndarray, comm: MPI.Intracomm) -> np.ndarray:
+        """Do `send` with the values of the leaving points only, in their order."""
+        received = np.empty(self.size, dtype=leaving.dtype)
+        exchange(leaving, self.counts, received, self.incoming, comm)
         return received
+
+    def extend(self, flat: np.ndarray, d: int, comm: MPI.Intracomm) -> np.ndarray:
+        """Append the halo to the rank's own points.
+
+        Args:
+            flat: coordinates by dimension, shape (d * own,); nobody else may hold it, for it
+                grows in place: a copy would need room for all points twice.
+            d: dimensions.
+            comm: the ranks.
+
+        Returns:
+            Shape (d, own + halo).
+        """
+        own = len(flat) // d
+        seen = own + self.size
+        outside = [self.send(flat[k * own : (k + 1) * own], comm) for k in range(d)]
+        flat.resize(d * seen, refcheck=False)
+        for k in reversed(range(d)):
+            flat[k * seen : k * seen + own] = flat[k * own : (k + 1) * own]
+            flat[k * seen + own : (k + 1) * seen] = outside[k]
+        return flat.reshape(d, seen)
+
+    def follow(self, order: np.ndarray) -> tuple["Halo", np.ndarray]:
+        """Return the same halo after the points were sorted, and where its points are now.
+
+        Args:
+            order: int32 (own + halo,), where each point was before.
+        """
+        place = _invert(order)
+        own = len(order) - self.size
+        return self._replace(leaving=place[self.leaving]), place[own:].copy()
+
+
+@njit(nogil=True, cache=True)
+def _invert(order: np.ndarray) -> np.ndarray:
+    place = np.empty_like(order)
+    for i in range(len(order)):
+        place[order[i]] = i
+    return place
 
 
 @njit(nogil=True, cache=True)

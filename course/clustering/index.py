@@ -10,6 +10,7 @@ practical parallel DBSCAN, SIGMOD 2020.
 """
 
 from itertools import product
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from numba import njit
 
 from course.clustering.boxes import LEAF
 from course.clustering.kdtree import grow, make_boxes
-from course.clustering.sorting import sort_keys
+from course.clustering.sorting import GRAIN, cell_key, sort_rows
 from course.clustering.threads import Threads
 
 GRID_DIMENSIONS = 3
@@ -67,60 +68,65 @@ class Index(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def _number_cells(
-    data: np.ndarray,
-    low: np.ndarray,
-    scale: float,
-    strides: np.ndarray,
-    keys: np.ndarray,
-    first: int,
-    last: int,
+def _gather(
+    points: np.ndarray, order: np.ndarray, sorted_points: np.ndarray, first: int, last: int
 ) -> None:
     for i in range(first, last):
-        key = np.int64(0)
-        for k in range(data.shape[1]):
-            cell = np.int64((np.float64(data[i, k]) - low[k]) * scale)
-            key += (cell + REACH) * strides[k]
-        keys[i] = key
-
-
-@njit(nogil=True, cache=True)
-def _gather(data: np.ndarray, order: np.ndarray, points: np.ndarray, first: int, last: int) -> None:
-    for i in range(first, last):
         row = order[i]
-        for k in range(data.shape[1]):
-            points[k, i] = data[row, k]
+        for k in range(points.shape[0]):
+            sorted_points[k, i] = points[k, row]
 
 
 @njit(nogil=True, cache=True)
-def _bounds(data: np.ndarray, first: int, last: int) -> np.ndarray:
-    box = np.empty((2, data.shape[1]), dtype=data.dtype)
-    for k in range(data.shape[1]):
-        box[0, k] = box[1, k] = data[first, k]
+def _bounds(points: np.ndarray, first: int, last: int) -> np.ndarray:
+    d = points.shape[0]
+    box = np.empty((2, d), dtype=points.dtype)
+    for k in range(d):
+        box[0, k] = box[1, k] = points[k, first]
     for i in range(first + 1, last):
-        for k in range(data.shape[1]):
-            value = data[i, k]
+        for k in range(d):
+            value = points[k, i]
             box[0, k] = min(box[0, k], value)
             box[1, k] = max(box[1, k], value)
     return box
 
 
 @njit(nogil=True, cache=True)
-def _mark_cells(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    cells = 1
-    for i in range(1, len(keys)):
-        cells += keys[i] != keys[i - 1]
-    start = np.empty(cells + 1, dtype=np.int32)
-    key = np.empty(cells + 1, dtype=np.int64)
-    start[0], key[0] = 0, keys[0]
-    cell = 1
-    for i in range(1, len(keys)):
-        if keys[i] != keys[i - 1]:
-            start[cell], key[cell] = i, keys[i]
+def _count_cells(points: np.ndarray, grid: tuple, first: int, last: int) -> int:
+    """Count the cells that begin with one of the sorted points ``first:last``."""
+    low, scale, margin, strides = grid
+    before = -1
+    if first > 0:
+        before = cell_key(points, first - 1, low, scale, margin, strides)
+    cells = 0
+    for i in range(first, last):
+        here = cell_key(points, i, low, scale, margin, strides)
+        cells += here != before
+        before = here
+    return cells
+
+
+@njit(nogil=True, cache=True)
+def _mark_cells(
+    points: np.ndarray,
+    grid: tuple,
+    start: np.ndarray,
+    key: np.ndarray,
+    cell: int,
+    first: int,
+    last: int,
+) -> None:
+    """Note the cells that begin with one of the points ``first:last``; the first is `cell`."""
+    low, scale, margin, strides = grid
+    before = -1
+    if first > 0:
+        before = cell_key(points, first - 1, low, scale, margin, strides)
+    for i in range(first, last):
+        here = cell_key(points, i, low, scale, margin, strides)
+        if here != before:
+            start[cell], key[cell] = i, here
             cell += 1
-    start[cells] = len(keys)
-    key[cells] = np.iinfo(np.int64).max
-    return start, key
+        before = here
 
 
 @njit(nogil=True, cache=True)
@@ -138,52 +144,69 @@ def _count_boxes(start: np.ndarray, boxed: int) -> np.ndarray:
     return box_start
 
 
-def build_index(data: np.ndarray, eps: float, threads: Threads) -> Index:
-    """Sort the rows of `data` into cells.
+def build_index(points: np.ndarray, eps: float, threads: Threads, reuse: bool) -> Index:
+    """Sort points into cells.
 
     Args:
-        data: finite, float32 or float64, C order, shape (n, d) with 1 <= n < 2**31.
-        eps: radius of a neighbourhood, in the units of `data`, above 0.
+        points: finite, float32 or float64, by dimension: shape (d, n) with 1 <= n < 2**31.
+        eps: radius of a neighbourhood, in the units of the data, above 0.
         threads: the pool that does the work.
+        reuse: sort `points` in place, so that there is never a second copy.
     """
-    n, d = data.shape
-    parts = threads.map(_bounds, threads.ranges(n, 1 << 15, per_thread=1), data)
+    d, n = points.shape
+    parts = threads.map(_bounds, threads.ranges(n, 2 * GRAIN, per_thread=1), points)
     low = np.min([part[0] for part in parts], axis=0).astype(np.float64)
     high = np.max([part[1] for part in parts], axis=0).astype(np.float64)
     # A little narrower than eps / sqrt(d), so that rounding does not make cells too wide.
     width = eps / np.sqrt(d) * (1 - 1e-6)
     with np.errstate(over="ignore"):
         counts = np.floor((high - low) / width) + 1
-    if d > GRID_DIMENSIONS or not counts.max() < WIDEST:
-        return _build_tree(data, eps, threads)
-    return _build_grid(data, low, 1 / width, counts.astype(np.int64) + 2 * REACH, eps, threads)
+    if d <= GRID_DIMENSIONS and counts.max() < WIDEST:
+        # Each row of cells has `REACH` empty ones on both sides.
+        sides = [int(count) + 2 * REACH for count in counts]
+        strides = [prod(sides[k + 1 :]) for k in range(d)]
+        size = strides[0] * sides[0]
+        if size < 1 << 62:
+            grid = (low, 1 / width, REACH, np.array(strides, dtype=np.int64))
+            return _build_grid(points, grid, size, eps, threads, reuse)
+    return _build_tree(points, eps, threads, reuse)
+
+
+def _move(points: np.ndarray, order: np.ndarray, threads: Threads, reuse: bool) -> np.ndarray:
+    """Return the points in this order, by dimension, in their old place or in a new one."""
+    ranges = threads.ranges(len(order), GRAIN)
+    if not reuse:
+        moved = np.empty(points.shape, dtype=points.dtype)
+        threads.map(_gather, ranges, points, order, moved)
+        return moved
+    column = np.empty((1, len(order)), dtype=points.dtype)
+    for k in range(len(points)):
+        threads.map(_gather, ranges, points[k : k + 1], order, column)
+        points[k] = column[0]
+    return points
 
 
 def _build_grid(
-    data: np.ndarray,
-    low: np.ndarray,
-    scale: float,
-    counts: np.ndarray,
-    eps: float,
-    threads: Threads,
+    points: np.ndarray, grid: tuple, size: int, eps: float, threads: Threads, reuse: bool
 ) -> Index:
-    """Sort by grid cell; `counts` has `REACH` empty cells on both sides of each row."""
-    n, d = data.shape
-    size = 1
-    strides = np.empty(d, dtype=np.int64)
-    for k in reversed(range(d)):
-        strides[k] = size
-        size *= int(counts[k])
-    if size >= 1 << 62:
-        return _build_tree(data, eps, threads)
-    keys = np.empty(n, dtype=np.uint32 if size < 1 << 32 else np.uint64)
-    ranges = threads.ranges(n, 1 << 14)
-    threads.map(_number_cells, ranges, data, low, scale, strides, keys)
-    keys, order = sort_keys(keys, size.bit_length(), threads)
-    start, key = _mark_cells(keys)
-    del keys
-    points = np.empty((d, n), dtype=data.dtype)
-    threads.map(_gather, ranges, data, order, points)
+    """Sort by grid cell; all their numbers are below `size`."""
+    low, scale, _, strides = grid
+    d, n = points.shape
+    order = sort_rows(points, grid, size.bit_length(), threads)
+    points = _move(points, order, threads, reuse)
+    ranges = threads.ranges(n, 2 * GRAIN, per_thread=1)
+    cells = threads.map(_count_cells, ranges, points, grid)
+    start = np.empty(sum(cells) + 1, dtype=np.int32)
+    key = np.empty(len(start), dtype=np.int64)
+    start[-1], key[-1] = n, np.iinfo(np.int64).max
+    begins = np.cumsum([0, *cells])
+    threads.each(
+        _mark_cells,
+        [
+            (points, grid, start, key, int(cell), *part)
+            for cell, part in zip(begins, ranges, strict=False)
+        ],
+    )
     # The nearest rows come first: most searches end there.
     offsets = sorted(
         product(range(-REACH, REACH + 1), repeat=d - 1), key=lambda row: sum(k * k for k in row)
@@ -202,17 +225,17 @@ def _build_grid(
         low=low,
         scale=scale,
         children=np.empty((0, 2), dtype=np.int32),
-        nodes=np.empty((0, 2, d), dtype=data.dtype),
+        nodes=np.empty((0, 2, d), dtype=points.dtype),
     )
 
 
-def _build_tree(data: np.ndarray, eps: float, threads: Threads) -> Index:
+def _build_tree(points: np.ndarray, eps: float, threads: Threads, reuse: bool) -> Index:
     """Sort by k-d tree."""
-    d = data.shape[1]
-    points = np.array(data.T, order="C")  # a copy, also where d is 1
-    rows, start, children, nodes = grow(points, eps * eps)
-    order = rows.astype(np.int32)
-    threads.map(_gather, threads.ranges(len(order), 1 << 14), data, order, points)
+    d = len(points)
+    if not reuse:
+        points = np.array(points, order="C")
+    order, start, children, nodes = grow(points, eps * eps)
+    points = _move(points, order, threads, True)
     empty = np.empty(0, dtype=np.int64)
     return _finish(
         points,

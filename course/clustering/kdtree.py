@@ -81,7 +81,7 @@ def split_into_leaves(points: np.ndarray, order: np.ndarray, start: int, stop: i
     n = stop - start
     d = points.shape[0]
     view = points[:, start:stop]
-    rows = np.arange(n)
+    rows = np.arange(n).astype(np.int32)
     values = np.empty(n, dtype=points.dtype)
     box = np.empty((1, 2, d), dtype=points.dtype)
     todo = np.empty((64, 2), dtype=np.int64)
@@ -112,12 +112,12 @@ def grow(points: np.ndarray, eps2: float) -> tuple:
     """Build the tree over all `points`, shape (d, n), n >= 1.
 
     Returns:
-        The order of the points, int64 (n,); the cells' starts, int32 (cells + 1,); for
+        The order of the points, int32 (n,); the cells' starts, int32 (cells + 1,); for
         each node its children, int32 (nodes, 2), or -1 and the number of its cell; and
         the nodes' boxes, (nodes, 2, d).
     """
     d, n = points.shape
-    rows = np.arange(n)
+    rows = np.arange(n).astype(np.int32)
     values = np.empty(n, dtype=points.dtype)
     most = 2 * (n // LEAF + 2)
     boxes = np.empty((most, 2, d), dtype=points.dtype)

@@ -17,8 +17,6 @@ from course.clustering.neighbours import (
 )
 from course.clustering.threads import Threads
 
-NOISE = -1
-
 
 @njit(nogil=True, cache=True)
 def _borders_in_grid(
@@ -173,22 +171,35 @@ def assign_borders(
 
 
 @njit(nogil=True, cache=True)
-def spread_labels(
-    order: np.ndarray, parent: np.ndarray, number: np.ndarray, owned: int
+def sign_labels(
+    order: np.ndarray, parent: np.ndarray, number: np.ndarray, core: np.ndarray, owned: int
 ) -> np.ndarray:
-    """Return the cluster of each of the rank's own points, in the order of the input.
+    """Return clusters as in HPDBSCAN's files, in the order of the rank's own points.
 
     Args:
         order: int32 (n,), the order of the index.
         parent: int32 (n,), components, see `assign_borders`.
         number: int64 (components,), see `assign_borders`.
+        core: uint8 (n,), in the order of the index.
         owned: rows of the input below this are the rank's own.
 
     Returns:
-        int64 (owned,), -1 for noise.
+        int64 (owned,): 0 for noise, else the cluster from 1, negative for core points.
     """
-    labels = np.empty(owned, dtype=np.int64)
+    values = np.zeros(owned, dtype=np.int64)
     for i in range(len(order)):
-        if order[i] < owned:
-            labels[order[i]] = number[parent[i]] if parent[i] >= 0 else NOISE
-    return labels
+        if order[i] < owned and parent[i] >= 0:
+            label = number[parent[i]] + 1
+            values[order[i]] = -label if core[i] else label
+    return values
+
+
+def split_signs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Turn what `sign_labels` returned into labels from 0, -1 for noise, and core points' rows.
+
+    The labels take the place of `values`.
+    """
+    core = np.flatnonzero(values < 0)
+    np.abs(values, out=values)
+    values -= 1
+    return values, core

@@ -1,6 +1,6 @@
 """Merging of halos by rules, and numbering: from each rank's clusters to everybody's.
 
-A local cluster goes by the lowest row number of its core points. Where two ranks see the
+A local cluster goes by the lowest row number of its own core points. Where two ranks see the
 same core point under different names, these names mean the same cluster: a rule. Götz,
 Bodenstein, Riedel 2015, section "Merging of halos".
 """
@@ -14,23 +14,32 @@ from course.clustering.redistribute import send_rows
 from course.clustering.unionfind import find, link
 
 
-def make_rules(names: np.ndarray, owned: int, halo: Halo, comm: MPI.Intracomm) -> np.ndarray:
+def make_rules(
+    names: np.ndarray, parent: np.ndarray, halo: Halo, around: np.ndarray, comm: MPI.Intracomm
+) -> np.ndarray:
     """Compare how neighbouring ranks call the same core points; gather all differences.
 
     Args:
-        names: int64, for each point this rank sees, its own first, then its halo's: the
-            name of its local cluster, or -1 if it is not a core point.
-        owned: how many are its own.
-        halo: where copies of its own points are.
+        names: int64 (components,), or -1 for components of the halo's points only: in
+            place, these get a name of one of their owners.
+        parent: int32, the component of each core point this rank sees, else -1.
+        halo: which of these points others see too.
+        around: which of these points are the halo's.
         comm: the ranks.
 
     Returns:
         int64 (rules, 2): pairs of names of one cluster, the same on every rank.
     """
-    theirs = halo.send(names[:owned], comm)
-    ours = names[owned:]
-    differ = (ours >= 0) & (theirs != ours)
-    rules = np.column_stack((theirs[differ], ours[differ]))
+    leaving = parent[halo.leaving]
+    known = np.full(len(leaving), -1, dtype=np.int64)
+    known[leaving >= 0] = names[leaving[leaving >= 0]]
+    theirs = halo.swap(known, comm)
+    ours = parent[around]
+    theirs, ours = theirs[ours >= 0], ours[ours >= 0]
+    nameless = names[ours] < 0
+    names[ours[nameless]] = theirs[nameless]
+    differ = theirs != names[ours]
+    rules = np.column_stack((theirs[differ], names[ours[differ]]))
     rules = np.unique(np.sort(rules, axis=1), axis=0)
     sizes = np.array(comm.allgather(len(rules)))
     together = np.empty((int(sizes.sum()), 2), dtype=np.int64)

@@ -19,7 +19,7 @@ def cluster(comm: MPI.Comm, number: int) -> dict[str, list]:
     mine = case.data[cuts[comm.rank] : cuts[comm.rank + 1]]
     if not len(mine) and rng.integers(2):
         mine = []  # a chunk without rows need not know how wide rows are
-    redistribute.ROUND = (64, 1 << 25)[number % 2]  # points travel in many rounds, or in one
+    redistribute.ROUND = (16, 1 << 18)[number % 2]  # points travel in many rounds, or in one
     model = HPDBSCAN(case.eps, case.min_samples, comm=comm, threads=1 + number % 2).fit(mine)
     labels = comm.gather(model.labels_)
     core = comm.gather(model.core_sample_indices_ + cuts[comm.rank])
