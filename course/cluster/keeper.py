@@ -22,6 +22,15 @@ from pathlib import Path
 POLL = 0.1  # seconds
 GUARD = Path(__file__).resolve().parents[1] / "mpi" / "guard.py"
 
+# Looks less often than the guard of a run that takes a second: six of them idle for hours.
+PATIENT_GUARD = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import guard
+guard.POLL = 0.2
+sys.exit(guard.main(int(sys.argv[2]), os.devnull, sys.argv[3:]))
+"""
+
 
 class Keeper:
     """The daemons of one folder."""
@@ -46,10 +55,10 @@ class Keeper:
             process = self.running.get(name)
             if process is not None and process.poll() is None:
                 continue
-            guard = [sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), os.devnull]
+            guard = [sys.executable, "-I", "-S", "-c", PATIENT_GUARD, str(GUARD.parent)]
             with open(self.folder / "log" / f"{name}.out", "ab") as log:
                 process = subprocess.Popen(
-                    [*guard, *daemon["command"]],
+                    [*guard, str(os.getpid()), *daemon["command"]],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,

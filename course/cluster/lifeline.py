@@ -20,8 +20,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 POLL = 0.2  # seconds between two looks at the order
 KNOCK = 3.0  # seconds between two knocks at the controller
@@ -58,7 +60,7 @@ class Lifeline:
         while True:
             reason = self._over()
             if reason:
-                print(f"lifeline: {reason}", flush=True)
+                _say(reason)
                 self._end()
                 return status
             self._order()
@@ -107,13 +109,17 @@ class Lifeline:
         self.number = order["number"]
         self.heard = time.monotonic()
         command = [*_launcher(order["launcher"]), *order["command"]]
-        print("lifeline:", shlex.join(command), flush=True)
+        _say(shlex.join(command))
         own = [sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), os.devnull]
         self.child = subprocess.Popen(
             [*own, *command],
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             env={**_threads(order["ranks_per_node"], order["threads"]), **os.environ, **STEPS},
         )
+
+        threading.Thread(target=_copy, args=[self.child.stdout], daemon=True).start()
 
     def _report(self, status: int) -> None:
         try:
@@ -121,7 +127,7 @@ class Lifeline:
             new.write_text(json.dumps({"status": status}))
             new.rename(self.folder / f"ended-{self.number}.json")
         except OSError as error:  # the folder is gone, or the disk is full
-            print(f"lifeline: {error}", flush=True)
+            _say(str(error))
 
     def _end(self) -> None:
         """End the ranks on all nodes: the launcher, and the job steps that it started."""
@@ -140,11 +146,28 @@ class Lifeline:
             _quietly("scancel", *steps)
 
 
+def _say(text: str) -> None:
+    _write(f"lifeline: {text}\n".encode())
+
+
+def _write(data: bytes) -> None:
+    try:
+        os.write(1, data)
+    except OSError:
+        pass  # the disk is full; that must not cost the ranks
+
+
+def _copy(pipe: BinaryIO) -> None:
+    """Print what the launcher prints; it would end if it could not."""
+    while data := os.read(pipe.fileno(), 65536):
+        _write(data)
+
+
 def _launcher(words: list[str]) -> list[str]:
     # As the job sees it: modules may have put another mpiexec on the PATH.
     program = shutil.which(words[0])
     if program is None:
-        print(f"lifeline: expected {words[0]!r} on the PATH of the job, found none", flush=True)
+        _say(f"expected {words[0]!r} on the PATH of the job, found none")
         return words
     return [program, *words[1:]]
 

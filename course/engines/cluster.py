@@ -1,6 +1,7 @@
 """The life of a set of MPI engines, from start to stop."""
 
 import atexit
+import errno
 import json
 import logging
 import re
@@ -118,6 +119,11 @@ class Engines:
                     f"expected {self.n} engines within {timeout:.0f} s, "
                     f"got {progress.steps[-1] if progress.steps else 'none'}\n{output}"
                 ) from None
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise EnginesError(
+                    f"the disk of {place.folder.parent} is full, or your quota there is used up: "
+                    "remove what you do not need"
+                ) from None
             raise
         seconds = time.monotonic() - started
         progress.done(
@@ -127,11 +133,10 @@ class Engines:
     def _connect(self, deadline: float, progress: "waiting.Progress") -> None:
         assert self._cluster is not None
         files = [Path(file) for file in self._cluster.controller.connection_files.values()]
-        while not all(file.exists() for file in files):
+        while not all(map(_written, files)):
             self._check_start(deadline)
             time.sleep(0.05)
-        engine = json.loads(Path(self._cluster.controller.connection_files["engine"]).read_text())
-        self._place.connected(engine["registration"])
+        self._place.connected(json.loads(files[0].read_text())["registration"])
         self.client = self._cluster.connect_client_sync(timeout=_left(deadline))
         while len(self.client.ids) < self.n:
             self._check_start(deadline)
@@ -410,6 +415,13 @@ def current() -> Engines | None:
 def _stop_at_exit() -> None:
     if _current is not None:
         _current.stop()
+
+
+def _written(file: Path) -> bool:
+    try:
+        return bool(json.loads(file.read_text()))
+    except (OSError, ValueError):
+        return False
 
 
 def _telling(line: str) -> bool:

@@ -12,6 +12,7 @@ import shlex
 import shutil
 import socket
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -89,6 +90,7 @@ class Slurm(Local):
         self.number = 0
         self._checked = self._looked = 0.0
         self._state: slurm.Job | None = None
+        self._asking = threading.Thread()
         self._gone = self._spoiled = False
         self.address = controller_address(site)
 
@@ -143,13 +145,13 @@ class Slurm(Local):
             "ranks_per_node": self.site.ranks_per_node,
             "threads": self.site.threads,
         }
-        self._write(order)
         self._order = order
+        script = self.folder / "job.sh"
+        self._write(order)
         if self.job is None:
-            script = self.folder / "job.sh"
             script.write_text(self._script())
+            self._state, self._checked = None, 0.0
             self.job = slurm.submit(script)
-            self._state = None
         return self.job
 
     def _write(self, order: dict[str, Any]) -> None:
@@ -204,7 +206,7 @@ class Slurm(Local):
                     f"expected the job to start within {self.site.queue_seconds:.0f} s "
                     f"(queue_seconds of the site's settings), but {said}. It was cancelled."
                 )
-            time.sleep(min(0.5, self.site.poll_seconds))
+            time.sleep(LOOK)
         assert state is not None
         self.where = f" on {state.nodes}, job {self.job}, time limit {state.limit}"
         progress(f"{state.explain()}; engines start")
@@ -214,17 +216,24 @@ class Slurm(Local):
         self._write({**self._order, "controller": [self.address, port]})
 
     def _ask(self) -> slurm.Job | None:
-        """Return how the job stands, asking Slurm not more often than the site allows."""
-        now = time.monotonic()
-        if self.job is None:
-            return None
-        if self._state is None or now - self._checked > self.site.poll_seconds:
-            self._checked = now
-            try:
-                self._state = slurm.state(self.job)
-            except slurm.Unreachable:
-                pass  # running jobs go on without slurmctld
+        """Return how the job stood last, and ask again where the site allows it by now.
+
+        The answer comes from a thread: a slurmctld that is down lets one wait for seconds.
+        """
+        due = time.monotonic() - self._checked > self.site.poll_seconds
+        if self.job is not None and due and not self._asking.is_alive():
+            self._checked = time.monotonic()
+            self._asking = threading.Thread(target=self._learn, args=[self.job], daemon=True)
+            self._asking.start()
         return self._state
+
+    def _learn(self, job: str) -> None:
+        try:
+            state = slurm.state(job)
+        except slurm.SlurmError:
+            return  # running jobs go on without slurmctld
+        if job == self.job:
+            self._state = state
 
     # -- the ranks ----------------------------------------------------------------------
 

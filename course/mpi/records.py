@@ -43,16 +43,23 @@ class Writer:
         os.ftruncate(self.fd, HEADER)
         os.pwrite(self.fd, MAGIC, 0)
         self.chunks = 0
+        self.limit = LIMIT
         self.wrapped = False
         self.grow()
         self.say({"rank": rank, "size": size, "pid": os.getpid()})
 
     def grow(self) -> None:
         """Make room for more records."""
-        if self.chunks < LIMIT:
+        if self.chunks < self.limit:
             length = self.chunk_bytes
             start = HEADER + self.chunks * length
-            os.ftruncate(self.fd, start + length)
+            try:
+                _allocate(self.fd, start, length)
+            except OSError:
+                if self.chunks == 0:
+                    raise
+                self.limit = self.chunks  # the disk is full: from now on only the newest are kept
+                return self.grow()
             self.buffer = mmap.mmap(self.fd, length, offset=start)
             self.chunks += 1
         elif not self.wrapped:
@@ -63,6 +70,14 @@ class Writer:
     def say(self, fact: dict[str, Any]) -> None:
         """Write one line to the file of names."""
         os.write(self.names, json.dumps(fact).encode() + b"\n")
+
+
+def _allocate(file: int, start: int, length: int) -> None:
+    # Writing to a mapped page that the disk has no room for would kill the rank by SIGBUS.
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, start, length)
+    else:
+        os.ftruncate(file, start + length)
 
 
 @dataclass

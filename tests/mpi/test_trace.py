@@ -1,5 +1,6 @@
 """The record: complete, exact, readable after a kill; and mpi4py as it was without it."""
 
+import errno
 import os
 import time
 
@@ -180,6 +181,26 @@ def test_very_long_traces_keep_the_newest(tmp_path, monkeypatch):
     assert record.calls[0][-1].rtag == 19_999 % 7
     assert explain(record).kind == "incomplete"
     assert seconds < 20
+
+
+def test_a_full_disk_stops_the_record_from_growing_and_nothing_else(tmp_path, monkeypatch):
+    allocate = os.posix_fallocate
+
+    def full(file, start, length):
+        if start > 65536:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        allocate(file, start, length)
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    comm = trace.start(tmp_path)
+    try:
+        for k in range(10_000):
+            comm.Iprobe(tag=k % 7)
+    finally:
+        trace.stop()
+    record = trace.load(tmp_path)
+    assert not record.complete
+    assert record.calls[0][-1].rtag == 9_999 % 7
 
 
 def test_a_half_written_record_is_not_read(tmp_path):
