@@ -38,12 +38,8 @@ QUICK = (
 )
 SLOW = """
 def order(values):
-    done = []
-    for value in values:  # insertion into a list, from the left
-        place = 0
-        while place < len(done) and done[place] < value:
-            place += 1
-        done.insert(place, value)
+    for _ in range(3000):
+        done = sorted(values)
     return done
 """
 

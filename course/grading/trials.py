@@ -138,7 +138,17 @@ class Bench:
         ]
         paths = self._paths(len(jobs))
         if trial.ranks:
-            return self._on_ranks(paths, jobs, asked, seconds, trace)
+            done = self._on_ranks(paths, jobs, asked, seconds, trace)
+        else:
+            done = self._alone(paths, jobs, asked)
+        if done.kind not in ("done", "raised"):
+            self.close()  # the next trial gets new sandboxes, whatever became of these
+        return done
+
+    @staticmethod
+    def _alone(
+        paths: list[str], jobs: list[dict[str, Any]], asked: Mapping[str, Callable[..., Any]]
+    ) -> Done:
         try:
             return _done([agent.serve(None, paths[0], jobs[0], asked)], None)
         except agent.TrialFailed as failure:

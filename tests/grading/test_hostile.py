@@ -103,7 +103,7 @@ def double(x):
         hoard.append(bytearray(50_000_000))
 """,
         0,
-        "MemoryError|killed",
+        "MemoryError|killed|took more than",
     ),
     "fills the disk": (
         "double",
@@ -114,7 +114,7 @@ def double(x):
             file.write(bytes(10_000_000))
 """,
         0,
-        "No space left|File too large",
+        "No space left|File too large|took more than",
     ),
     "os._exit": ("double", "import os\ndef double(x):\n    os._exit(0)\n", 0, "exit status 0"),
     "sys.exit": ("double", "import sys\ndef double(x):\n    sys.exit(0)\n", 0, "SystemExit"),
@@ -134,8 +134,8 @@ def double(x):
     os.kill(1, signal.SIGKILL)
     return [2 * value for value in x]
 """,
-        0,
-        "ended its process|SIGKILL",
+        None,  # it may answer before it is gone itself, but not every time
+        "ended|SIGKILL",
     ),
     "kills everybody by number": (
         "double",
@@ -235,7 +235,7 @@ def double(x):
         "double",
         "def double(x):\n    return np.zeros(120_000_000, np.uint8)\n",
         0,
-        "expected a list|nonsense|MemoryError",
+        "expected a list|nonsense|MemoryError|took more than",
     ),
     "huge output": (
         "double",
@@ -246,7 +246,7 @@ def double(x):
     return [2 * value for value in x]
 """,
         0,
-        "File too large",
+        "File too large|took more than",
     ),
     "writes the answer of the protocol itself": (
         "double",
@@ -501,8 +501,9 @@ def total(comm, mine):
 import time
 time.perf_counter = time.monotonic = time.time = lambda: 0.0
 def order(values):
-    time.sleep(0.4)
-    return sorted(values)
+    for _ in range(4000):
+        result = sorted(values)
+    return result
 """,
         1,  # right, but not fast
         "times slower",
