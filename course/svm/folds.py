@@ -16,6 +16,12 @@ from course.svm.kernels import Kernel
 from course.svm.pairs import Scratch, box, class_pairs
 from course.svm.rows import LANES, PRECOMPUTED, Source
 
+UNSURE = 3
+"""A decision nearer to 0 than this many tolerances may have the wrong sign."""
+
+FINER = 100
+"""By how much the tolerance is then divided."""
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -100,39 +106,152 @@ class UnitTask:
         return np.mean([right[:, fold.test].mean(axis=1) for fold in self.folds], axis=0)
 
 
-def _enlarge(beta: np.ndarray, F: np.ndarray, y: np.ndarray, most: float) -> None:
-    """Scale a solution by the factor in [1, `most`] that lowers the objective most, in place.
+@dataclass
+class _State:
+    """A solution and its gradient, from which the next one starts."""
 
-    With ``a = beta' K beta`` and ``b = y' beta`` the objective of ``s * beta`` is
-    ``s**2 a / 2 - s b``, least at ``s = b / a``.
+    beta: np.ndarray
+    """Signed dual coefficients of the pair's points, shape (m,), float64."""
+    F: np.ndarray
+    """Gradient ``K beta - y``, shape (m,), float64."""
+
+    def enlarged(self, y: np.ndarray, most: float) -> "_State":
+        """Return the solution times the factor in [1, `most`] that lowers the objective most.
+
+        With ``a = beta' K beta`` and ``b = y' beta`` the objective of ``s * beta`` is
+        ``s**2 a / 2 - s b``, least at ``s = b / a``.
+        """
+        quadratic, linear = float(self.beta @ (self.F + y)), float(y @ self.beta)
+        s = np.clip(linear / quadratic, 1.0, most) if quadratic > 0 else 1.0
+        return _State(s * self.beta, s * (self.F + y) - y)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What one fold and one C gave."""
+
+    c: int
+    fold: int
+    beta: np.ndarray
+    """In the precision of the Gram matrix, shape (m,)."""
+    rho: float
+    own: np.ndarray
+    """``K beta`` at the left-out points of the pair."""
+
+
+class _Pair:
+    """One pair of classes and its Gram matrix, on which all folds and Cs are trained."""
+
+    def __init__(
+        self, task: UnitTask, gamma: float, pair: int, gram: np.ndarray | None, scratch: Scratch
+    ) -> None:
+        """Prepare; the arguments are those of `solve_unit`."""
+        i, j = task.pairs[pair]
+        self.first, self.second = slice(*task.starts[i : i + 2]), slice(*task.starts[j : j + 2])
+        self.index = np.r_[self.first, self.second].astype(np.int64)
+        m = len(self.index)
+        self.sizes = tuple(task.sizes[[i, j]])
+        self.y, _, _ = box(*self.sizes, (1.0, 1.0))
+        self.tol, self.gram, self.columns = task.tol, gram, None
+        if gram is None:
+            self.columns = Kernel("rbf", gamma)(task.points, task.points[self.index])
+            square, where = np.ascontiguousarray(self.columns[self.index]), np.arange(m)
+        else:
+            square, where = gram, self.index
+        self.dtype = square.dtype
+        nothing = np.empty((0, 0, 4, LANES), square.dtype), np.empty((0, LANES), square.dtype)
+        source = Source(*nothing, square, where, PRECOMPUTED, 0.0, 0.0, 0)
+        rows, have, self._spare = scratch.take(m)
+        self._rows = source, rows, have
+
+    def bounds(self, C: float, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return lower and upper bounds, all 0 for the left-out positions `out`."""
+        _, lower, upper = box(*self.sizes, (C, C))
+        lower[out] = upper[out] = 0.0
+        return lower, upper
+
+    def train(self, state: _State, lower: np.ndarray, upper: np.ndarray, tol: float) -> None:
+        """Bring `state` to the solution, in place."""
+        arguments = self.y, lower, upper, state.beta, state.F
+        smo.solve(*self._rows, self._spare, *arguments, tol, 2**62, True)
+
+    def feasible(self, state: _State, lower: np.ndarray, upper: np.ndarray) -> _State:
+        """Return `state` moved into the box and to sum 0.
+
+        What does not fit, all that left-out points carry in any case, goes to those that can
+        take it at the least cost: the ones with the least gradient (or largest, to fall).
+        """
+        beta, F = np.clip(state.beta, lower, upper), state.F.copy()
+        moved = np.flatnonzero(beta != state.beta)
+        smo.shift(*self._rows, F, moved, beta[moved] - state.beta[moved])
+        smo.spread(*self._rows, beta, F, lower, upper, float(beta.sum()))
+        return _State(beta, F)
+
+    def train_fold(
+        self, state: _State, lower: np.ndarray, upper: np.ndarray, out: np.ndarray
+    ) -> float:
+        """Train without the points `out`, in place; return the offset of the decision.
+
+        Where the tolerance leaves open on which side of the boundary a left-out point lies,
+        the training goes on: the vote is then that of the exact solution.
+        """
+        self.train(state, lower, upper, self.tol)
+        rho = smo.offset(state.beta, state.F, lower, upper)
+        distance = np.abs((state.F + self.y)[out] - rho)
+        if distance.min(initial=np.inf) < UNSURE * self.tol:
+            self.train(state, lower, upper, self.tol / FINER)
+            rho = smo.offset(state.beta, state.F, lower, upper)
+        return rho
+
+    def decisions(self, test: np.ndarray, betas: np.ndarray) -> np.ndarray:
+        """Return ``K beta`` at any points `test`, shape (t,), for `betas` (k, m): (k, t)."""
+        if self.gram is None:
+            return betas @ self.columns[test].T
+        cut = self.sizes[0]
+        return (
+            betas[:, :cut] @ self.gram[test, self.first].T
+            + betas[:, cut:] @ self.gram[test, self.second].T
+        )
+
+
+def _train_all(
+    pair: _Pair, Cs: np.ndarray, tests: list[np.ndarray]
+) -> tuple[list[_Trained], np.ndarray]:
+    """Train each fold for each C, in the order of C, as long as C changes the solution.
+
+    Returns:
+        The trainings, and the computing time for each C.
     """
-    quadratic, linear = float(beta @ (F + y)), float(y @ beta)
-    s = np.clip(linear / quadratic, 1.0, most) if quadratic > 0 else 1.0
-    F += y
-    F *= s
-    F -= y
-    beta *= s
-
-
-def _start(
-    source: Source,
-    rows: np.ndarray,
-    have: np.ndarray,
-    beta: np.ndarray,
-    F: np.ndarray,
-    lower: np.ndarray,
-    upper: np.ndarray,
-    out: np.ndarray,
-) -> None:
-    """Take the variables `out` away from a solution and make it feasible again, in place.
-
-    What the left-out points carried goes to those that can take it at the least cost: one
-    after the other, the one with the least gradient (or largest, to fall).
-    """
-    moved = out[beta[out] != 0]
-    smo.shift(source, rows, have, F, moved, -beta[moved])
-    beta[out] = 0.0
-    smo.spread(source, rows, have, beta, F, lower, upper, float(beta.sum()))
+    whole = _State(np.zeros(len(pair.y)), -pair.y)
+    folds = [whole] * len(tests)
+    # A solution with no variable at C is the solution for every larger C as well.
+    settled, whole_settled = np.zeros(len(tests), bool), False
+    found, seconds, nobody = [], np.zeros(len(Cs)), np.empty(0, np.int64)
+    last = None
+    for c in np.argsort(Cs, kind="stable"):
+        begin, C = time.perf_counter(), float(Cs[c])
+        before = whole
+        if not whole_settled and not settled.all():
+            lower, upper = pair.bounds(C, nobody)
+            if last is not None:
+                whole = whole.enlarged(pair.y, C / last)
+            whole = pair.feasible(whole, lower, upper)
+            pair.train(whole, lower, upper, pair.tol)
+            whole_settled = bool((np.abs(whole.beta) < C).all())
+        for f in np.flatnonzero(~settled):
+            lower, upper = pair.bounds(C, tests[f])
+            rho = 0.0
+            if (upper > 0).any() and (lower < 0).any():
+                # What leaving the fold out changed for the last C, it will about change again.
+                change = folds[f].beta - before.beta, folds[f].F - before.F
+                start = _State(whole.beta + change[0], whole.F + change[1])
+                folds[f] = pair.feasible(start, lower, upper)
+                rho = pair.train_fold(folds[f], lower, upper, tests[f])
+            beta, own = folds[f].beta, (folds[f].F + pair.y)[tests[f]]
+            found.append(_Trained(int(c), int(f), beta.astype(pair.dtype), rho, own))
+            settled[f] = bool((np.abs(beta) < C).all())
+        seconds[c], last = time.perf_counter() - begin, C
+    return found, seconds
 
 
 def solve_unit(
@@ -151,61 +270,19 @@ def solve_unit(
         ``(wins, seconds)``: where the first class of the pair won, bool of shape (c, n), each
         point decided by the training that left it out; computing time for each C.
     """
-    i, j = task.pairs[pair]
-    a, b = slice(*task.starts[i : i + 2]), slice(*task.starts[j : j + 2])
-    index = np.r_[a, b].astype(np.int64)
-    m, n = len(index), len(task.points)
-    tests = [np.flatnonzero(np.isin(index, fold.test)) for fold in task.folds]
-    if gram is None:
-        columns = Kernel("rbf", gamma)(task.points, task.points[index])
-        square, where = np.ascontiguousarray(columns[index]), np.arange(m)
-    else:
-        columns, square, where = None, gram, index
-    empty = np.empty((0, 0, 4, LANES), square.dtype), np.empty((0, LANES), square.dtype)
-    source = Source(*empty, square, where, PRECOMPUTED, 0.0, 0.0, 0)
-    rows, have, spare = scratch.take(m)
+    begin = time.perf_counter()
+    problem = _Pair(task, gamma, pair, gram, scratch)
+    tests = [np.flatnonzero(np.isin(problem.index, fold.test)) for fold in task.folds]
+    trained, seconds = _train_all(problem, task.Cs, tests)
 
-    wins = np.empty((len(task.Cs), n), bool)
-    seconds = np.zeros(len(task.Cs))
-    y, _, _ = box(a.stop - a.start, b.stop - b.start, (1.0, 1.0))
-    whole_beta, whole_F = np.zeros(m), -y
-    # A solution with no variable at C is the solution for every larger C as well.
-    settled, whole_settled = np.zeros(len(tests), bool), False
-    before = -1
-    for c in np.argsort(task.Cs, kind="stable"):
-        begin = time.perf_counter()
-        C = float(task.Cs[c])
-        _, lower, upper = box(a.stop - a.start, b.stop - b.start, (C, C))
-        if before >= 0:
-            wins[c] = wins[before]
-            if not whole_settled:
-                _enlarge(whole_beta, whole_F, y, C / float(task.Cs[before]))
-                np.clip(whole_beta, lower, upper, out=whole_beta)
-        before = c
-        if not whole_settled and not settled.all():
-            smo.solve(
-                source, rows, have, spare, y, lower, upper, whole_beta, whole_F, task.tol,
-                2**62, True,
-            )  # fmt: skip
-            whole_settled = bool((np.abs(whole_beta) < C).all())
-        open_folds = np.flatnonzero(~settled)
-        coef, rho = np.zeros((len(open_folds), m), square.dtype), np.zeros(len(open_folds))
-        for k, f in enumerate(open_folds):
-            beta, F = whole_beta.copy(), whole_F.copy()
-            low, up = lower.copy(), upper.copy()
-            low[tests[f]] = up[tests[f]] = 0.0
-            if (up > 0).any() and (low < 0).any():
-                _start(source, rows, have, beta, F, low, up, tests[f])
-                smo.solve(source, rows, have, spare, y, low, up, beta, F, task.tol, 2**62, True)
-                coef[k], rho[k] = beta, smo.offset(beta, F, low, up)
-            settled[f] = bool((np.abs(beta) < C).all())
-        if columns is None:  # whole rows of both classes: no copies
-            first = a.stop - a.start
-            decision = coef[:, :first] @ square[a] + coef[:, first:] @ square[b]
-        else:
-            decision = coef @ columns.T
-        for k, f in enumerate(open_folds):
-            test = task.folds[f].test
-            wins[c, test] = decision[k, test] > rho[k]
-        seconds[c] = time.perf_counter() - begin
-    return wins, seconds
+    wins = np.empty((len(task.Cs), len(task.points)), bool)
+    order = np.argsort(task.Cs, kind="stable").tolist()
+    for f, fold in enumerate(task.folds):
+        mine = [one for one in trained if one.fold == f]
+        decisions = problem.decisions(fold.test, np.array([one.beta for one in mine]))
+        for one, values in zip(mine, decisions, strict=True):
+            for c in order[order.index(one.c) :]:  # it counts until a larger C was trained
+                wins[c, fold.test] = values > one.rho
+                wins[c, problem.index[tests[f]]] = one.own > one.rho  # summed in float64
+    shared = time.perf_counter() - begin - seconds.sum()
+    return wins, seconds + shared / len(seconds)

@@ -51,24 +51,24 @@ def _advance(
         least[k] = np.inf
         most[k] = -np.inf
     for c in range(F.shape[0]):
+        f, ri, rj, up, down = F[c], row_i[c], row_j[c], grow[c], fall[c]
         for k in range(LANES):
-            f = F[c, k] + step * (row_i[c, k] - row_j[c, k])
-            F[c, k] = f
-            up = f + grow[c, k]
-            least[k] = up if up < least[k] else least[k]
-            down = f + fall[c, k]
-            most[k] = down if down > most[k] else most[k]
+            value = f[k] + step * (ri[k] - rj[k])
+            f[k] = value
+            # min and max, not if: only they become vector instructions.
+            least[k] = min(least[k], value + up[k])
+            most[k] = max(most[k], value + down[k])
+    smallest, largest = np.inf, -np.inf
+    for k in range(LANES):
+        smallest = min(smallest, least[k])
+        largest = max(largest, most[k])
     lane = 0
-    largest = most[0]
-    for k in range(1, LANES):
-        if least[k] < least[lane]:
-            lane = k
-        if most[k] > largest:
-            largest = most[k]
+    while lane < LANES - 1 and least[lane] != smallest:
+        lane += 1
     for c in range(F.shape[0]):
-        if F[c, lane] + grow[c, lane] == least[lane]:
-            return c * LANES + lane, least[lane], largest
-    return lane, least[lane], largest
+        if F[c, lane] + grow[c, lane] == smallest:
+            return c * LANES + lane, smallest, largest
+    return lane, smallest, largest
 
 
 @njit(nogil=True, cache=True, fastmath=_FLAGS)
@@ -82,32 +82,29 @@ def _partner(
     gains: np.ndarray,
 ) -> int:
     """Return the ``j`` whose step together with ``i`` lowers the objective most, or -1."""
-    zero = np.float32(0)
-    tau = np.float32(TAU)
+    zero, tau, own = gains.dtype.type(0), gains.dtype.type(TAU), gains.dtype.type(d_i)
     for k in range(LANES):
         gains[k] = zero
     for c in range(F.shape[0]):
+        f, down, row, d = F[c], fall[c], row_i[c], diagonal[c]
         for k in range(LANES):
-            gap = np.float32(F[c, k] - f_i + fall[c, k])
-            gap = gap if gap > zero else zero
-            curve = np.float32(d_i + diagonal[c, k] - row_i[c, k] - row_i[c, k])
-            curve = curve if curve > tau else tau
-            gain = gap * gap / curve
-            gains[k] = gain if gain > gains[k] else gains[k]
-    lane = 0
-    for k in range(1, LANES):
-        if gains[k] > gains[lane]:
-            lane = k
+            gap = max(gains.dtype.type(f[k] - f_i + down[k]), zero)
+            curve = max(own + d[k] - row[k] - row[k], tau)
+            gains[k] = max(gains[k], gap * gap / curve)
     best = zero
-    j = -1
-    for c in range(F.shape[0]):
-        gap = np.float32(F[c, lane] - f_i + fall[c, lane])
+    for k in range(LANES):
+        best = max(best, gains[k])
+    lane = 0
+    while lane < LANES - 1 and gains[lane] != best:
+        lane += 1
+    best, j = zero, -1
+    for c in range(F.shape[0]):  # anew: rounding may differ from that of vectors
+        gap = gains.dtype.type(F[c, lane] - f_i + fall[c, lane])
         if gap > zero:
-            curve = np.float32(d_i + diagonal[c, lane] - row_i[c, lane] - row_i[c, lane])
-            gain = gap * gap / (curve if curve > tau else tau)
+            curve = max(own + diagonal[c, lane] - row_i[c, lane] - row_i[c, lane], tau)
+            gain = gap * gap / curve
             if gain > best:
-                best = gain
-                j = c * LANES + lane
+                best, j = gain, c * LANES + lane
     return j
 
 
@@ -174,9 +171,9 @@ def _iterate(
         if beta[i] > lower[i]:
             fall[i] = 0.0
     grow_lanes, fall_lanes = grow.reshape(-1, LANES), fall.reshape(-1, LANES)
-    diagonal_lanes = diagonal.reshape(-1, LANES)
+    diagonal_lanes = diagonal.astype(rows.dtype).reshape(-1, LANES)
     least, most = np.empty(LANES), np.empty(LANES)
-    gains = np.empty(LANES, np.float32)
+    gains = np.empty(LANES, rows.dtype)
 
     row_i = np.zeros(F.shape, rows.dtype)  # the first step has length 0
     i, smallest, largest = _advance(F, 0.0, row_i, row_i, grow_lanes, fall_lanes, least, most)
