@@ -28,7 +28,7 @@ from course.svm.rows import PRECOMPUTED, Source, padded
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm
 
-    from course.svm.pairs import Settings
+    from course.svm.pairs import Penalty, Settings
 
 
 class RowCache:
@@ -69,7 +69,7 @@ class Decomposition:
         self,
         first: np.ndarray,
         second: np.ndarray,
-        C: tuple[float, float],
+        C: "tuple[Penalty, Penalty]",
         settings: "Settings",
         comm: "Comm | None" = None,
     ) -> None:

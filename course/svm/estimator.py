@@ -9,7 +9,11 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
 from threadpoolctl import threadpool_limits
 
 from course.processes import cores
@@ -36,7 +40,9 @@ class ParallelSVC(ClassifierMixin, BaseEstimator):
     """C-support vector classification, one class against one other, in parallel.
 
     Objective and predictions are those of libsvm, hence of `sklearn.svm.SVC`, within `tol`,
-    on every number of ranks.
+    on every number of ranks. There is no `predict_proba`: wrap the estimator in
+    `sklearn.calibration.CalibratedClassifierCV` for probabilities, which scikit-learn
+    recommends for its own SVC too.
 
     Args:
         C: penalty of a point on the wrong side of the margin, > 0.
@@ -183,12 +189,20 @@ class ParallelSVC(ClassifierMixin, BaseEstimator):
                 f"ranks {odd} differ from rank 0 (shapes {marks[odd[0]][1]} and {marks[0][1]})"
             )
 
-    def fit(self, X: Any, y: Any) -> "ParallelSVC":
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "ParallelSVC":
         """Train on `X`, shape (n, d), with labels `y`, shape (n,).
 
+        Args:
+            X: points.
+            y: labels.
+            sample_weight: factors of `C` per point, shape (n,), not negative, or None. As in
+                `sklearn.svm.SVC`, a point with weight 0 is left out of training, but counts
+                for ``gamma="scale"`` and ``class_weight="balanced"``.
+
         Raises:
-            ValueError: a parameter is out of range, `X` or `y` is not numeric data of
-                matching shape, there is one class only, or ranks got different data.
+            ValueError: a parameter is out of range, `X`, `y` or `sample_weight` is not numeric
+                data of matching shape, there is one class only, a class has no point of
+                positive weight, or ranks got different data.
         """
         self._check()
         X, y = validate_data(self, X, y, dtype=np.float64, accept_sparse=False, order="C")
@@ -198,20 +212,36 @@ class ParallelSVC(ClassifierMixin, BaseEstimator):
             raise ValueError(
                 f"expected at least two classes in y, got 1 class: {self.classes_[0]!r}"
             )
-        self._same_everywhere(X, y)
+        importance = _check_sample_weight(
+            sample_weight, X, dtype=np.float64, ensure_non_negative=True
+        )
+        self._same_everywhere(X, y, importance)
         weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
         kernel = Kernel(self.kernel, self._gamma(X), self.degree, self.coef0)
         settings = self._settings(kernel)
 
-        members = [np.flatnonzero(codes == c) for c in range(len(self.classes_))]
+        members = [
+            np.flatnonzero((codes == c) & (importance > 0)) for c in range(len(self.classes_))
+        ]
+        for label, where in zip(self.classes_, members, strict=True):
+            if not len(where):
+                raise ValueError(
+                    f"expected a point of positive sample_weight in every class, got none of "
+                    f"class {label!r}"
+                )
+        penalties = [
+            self.C * weight * importance[where]
+            for weight, where in zip(weights, members, strict=True)
+        ]
         shift = X.mean(axis=0) if self.kernel == "rbf" else 0.0
         self.precision_ = self.precision
         if self.precision == "auto":
-            self.precision_ = precision_for(kernel, X, float(weights.max()) * self.C, self.tol)
+            largest = max(float(penalty.max()) for penalty in penalties)
+            self.precision_ = precision_for(kernel, X, largest, self.tol)
         points = (X - shift).astype(DTYPES[self.precision_])
         classes = [points[where] for where in members]
         with threadpool_limits(1, user_api="blas"):
-            solutions = train_pairs(classes, weights * self.C, settings, self.comm)
+            solutions = train_pairs(classes, penalties, settings, self.comm)
         originals = [X[where] for where in members]
         self.model_, support = from_solutions(kernel, self.classes_, originals, solutions)
 

@@ -16,7 +16,7 @@ from course.svm.kernels import Kernel
 from course.svm.pairs import Scratch, box, class_pairs
 from course.svm.rows import LANES, PRECOMPUTED, Source
 
-UNSURE = 3
+UNSURE = 2
 """A decision nearer to 0 than this many tolerances may have the wrong sign."""
 
 FINER = 100
@@ -150,9 +150,10 @@ class _Pair:
         self.first, self.second = slice(*task.starts[i : i + 2]), slice(*task.starts[j : j + 2])
         self.index = np.r_[self.first, self.second].astype(np.int64)
         m = len(self.index)
-        self.sizes = tuple(task.sizes[[i, j]])
+        self.sizes = int(task.sizes[i]), int(task.sizes[j])
         self.y, _, _ = box(*self.sizes, (1.0, 1.0))
-        self.tol, self.gram, self.columns = task.tol, gram, None
+        self.tol, self.gram = task.tol, gram
+        self.columns = np.empty((0, 0))  # of the Gram matrix, where there is no whole one
         if gram is None:
             self.columns = Kernel("rbf", gamma)(task.points, task.points[self.index])
             square, where = np.ascontiguousarray(self.columns[self.index]), np.arange(m)

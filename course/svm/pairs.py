@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+Penalty = float | np.ndarray
+"""Of a class: one C for all of its points, or one for each, shape (n_c,)."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -61,10 +64,10 @@ def class_pairs(n_classes: int) -> list[tuple[int, int]]:
     return list(combinations(range(n_classes), 2))
 
 
-def box(n_first: int, n_second: int, C: tuple[float, float]) -> tuple[np.ndarray, ...]:
+def box(n_first: int, n_second: int, C: tuple[Penalty, Penalty]) -> tuple[np.ndarray, ...]:
     """Return ``(y, lower, upper)`` of a pair whose first class comes first and counts as +1."""
     y = np.repeat([1.0, -1.0], [n_first, n_second])
-    bound = np.repeat([C[0], -C[1]], [n_first, n_second])
+    bound = y * np.r_[np.broadcast_to(C[0], n_first), np.broadcast_to(C[1], n_second)]
     return y, np.minimum(bound, 0.0), np.maximum(bound, 0.0)
 
 
@@ -107,7 +110,7 @@ def memory_size(n: int) -> int:
 def solve_pair(
     first: np.ndarray,
     second: np.ndarray,
-    C: tuple[float, float],
+    C: tuple[Penalty, Penalty],
     settings: Settings,
     scratch: Scratch,
 ) -> Solution:
@@ -116,7 +119,7 @@ def solve_pair(
     Args:
         first: points of the class that counts as +1, shape (n1, d), float32 or float64.
         second: points of the other class, shape (n2, d), same dtype.
-        C: penalties of the two classes.
+        C: penalties of the two classes, or of each of their points.
         settings: kernel, tolerance and limits.
         scratch: memory for rows, of the same dtype.
     """
@@ -190,7 +193,7 @@ def agree(comm: "Comm | None", work: Callable[[], T]) -> list[T]:
 
 def train_pairs(
     classes: Sequence[np.ndarray],
-    C: Sequence[float],
+    C: Sequence[Penalty],
     settings: Settings,
     comm: "Comm | None" = None,
 ) -> list[Solution]:
@@ -198,7 +201,7 @@ def train_pairs(
 
     Args:
         classes: the points of each class, shape (n_c, d), the same on every rank.
-        C: the penalty of each class.
+        C: the penalty of each class, or of each of its points.
         settings: what the pairs have in common.
         comm: ranks to share the pairs with; all of them must call this.
 

@@ -199,6 +199,15 @@ def _iterate(
     return max_steps, smallest, largest, largest - smallest < tol
 
 
+@njit(nogil=True, cache=True, fastmath=_FLAGS)
+def _add_row(total: np.ndarray, amount: float, row: np.ndarray) -> None:
+    """Add ``amount * row`` to `total`, both of shape (pieces, LANES)."""
+    for c in range(total.shape[0]):
+        out, piece = total[c], row[c]
+        for k in range(LANES):
+            out[k] += amount * piece[k]
+
+
 @njit(nogil=True, cache=True)
 def _refresh(
     source: Source,
@@ -210,16 +219,14 @@ def _refresh(
     stale: np.ndarray,
 ) -> None:
     """Set ``F = K beta - y`` where `stale` is true."""
-    where = np.nonzero(stale)[0]
-    part = np.zeros(where.size)
+    total = np.zeros((rows.shape[1] // LANES, LANES))
     for j in range(beta.size):
         if beta[j] != 0.0:
-            row = _whole_row(source, rows, have, j).reshape(-1)
-            b = beta[j]
-            for k in range(where.size):
-                part[k] += b * row[where[k]]
-    for k in range(where.size):
-        F[where[k]] = part[k] - y[where[k]]
+            _add_row(total, beta[j], _whole_row(source, rows, have, j))
+    product = total.reshape(-1)
+    for k in range(beta.size):
+        if stale[k]:
+            F[k] = product[k] - y[k]
 
 
 @njit(nogil=True, cache=True)

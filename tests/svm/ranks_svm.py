@@ -69,6 +69,17 @@ found["different"] = raised(lambda: ParallelSVC(comm=comm).fit(X + (comm.rank ==
 found["parameters"] = raised(lambda: ParallelSVC(C=1.0 + (comm.rank == 1), comm=comm).fit(X, y))
 found["one class"] = raised(lambda: ParallelSVC(comm=comm).fit(X, np.zeros(len(X))))
 
+# A weight for each point, on pairs over ranks and on one pair on all ranks.
+weight = np.random.default_rng(5).choice([0.0, 0.3, 1.0, 6.0], len(y))
+found["weighted"] = []
+for decompose_from in (10**9, 1):
+    one = ParallelSVC(
+        C=2.0, gamma=0.2, decompose_from=decompose_from, comm=comm,
+        decision_function_shape="ovo",
+    ).fit(X, y, weight)  # fmt: skip
+    found["weighted"].append(one.decision_function(X_test).tolist())
+found["own weights"] = raised(lambda: ParallelSVC(comm=comm).fit(X, y, weight + comm.rank))
+
 # Each number of the shared counter goes to one rank.
 with SharedCounter(comm) as counter:
     mine = []

@@ -15,9 +15,16 @@ from tests.svm.cases import KERNELS, assert_like_libsvm, blobs
 
 
 def test_check_estimator():
-    results = check_estimator(ParallelSVC(), on_fail=None, on_skip=None)
+    # scikit-learn excepts its own SVC from this one: it compares digits beyond `tol`.
+    excepted = {
+        "check_sample_weight_equivalence_on_dense_data": "iterative, and gamma='scale' is of X"
+    }
+    results = check_estimator(
+        ParallelSVC(), on_fail=None, on_skip=None, expected_failed_checks=excepted
+    )
     failed = [(r["check_name"], r["exception"]) for r in results if r["status"] == "failed"]
     assert not failed
+    assert any("sample_weight" in r["check_name"] and r["status"] == "passed" for r in results)
     assert sum(r["status"] == "passed" for r in results) > 40
 
 
@@ -38,6 +45,45 @@ def test_two_classes_with_weights(class_weight):
     model = ParallelSVC(**parameters).fit(X, y)
     assert_like_libsvm(model, X, y, X_test, **parameters)
     np.testing.assert_array_equal(model.support_vectors_, X[model.support_])
+
+
+@pytest.mark.parametrize("sizes", [[90, 70], [60, 80, 50]], ids=["2", "3"])
+@pytest.mark.parametrize("options", [{}, {"cache_size": 0.02, "working_set": 16}])
+def test_sample_weights(sizes, options):
+    X, y = blobs(sizes)
+    weight = np.random.default_rng(5).choice([0.0, 0.3, 1.0, 6.0], len(y))
+    parameters = {"C": 2.0, "class_weight": "balanced", "tol": 1e-5}
+    model = ParallelSVC(new_per_step=8, **parameters, **options).fit(X, y, weight)
+    oracle = SVC(**parameters).fit(X, y, weight)
+    np.testing.assert_allclose(model.decision_function(X), oracle.decision_function(X), atol=1e-3)
+    np.testing.assert_array_equal(model.n_support_, oracle.n_support_)
+    np.testing.assert_array_equal(model.support_vectors_, X[model.support_])
+    assert (weight[model.support_] > 0).all()
+
+
+def test_a_weight_of_two_is_a_point_twice():
+    X, y = blobs([60, 80, 50])
+    weight = np.random.default_rng(6).integers(0, 4, len(y))
+    parameters = {"C": 2.0, "gamma": 0.3, "tol": 1e-6, "decision_function_shape": "ovo"}
+    weighted = ParallelSVC(**parameters).fit(X, y, sample_weight=weight)
+    repeated = ParallelSVC(**parameters).fit(X.repeat(weight, axis=0), y.repeat(weight))
+    np.testing.assert_allclose(
+        weighted.decision_function(X), repeated.decision_function(X), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (np.r_[-1.0, np.ones(19)], "[Nn]egative"),
+        (np.ones(7), "sample_weight.shape == \\(7,\\)"),
+        (np.r_[np.zeros(10), np.ones(10)], "in every class, got none of class"),
+    ],
+)
+def test_refuses_bad_weights(weight, message):
+    X, _ = blobs([10, 10])
+    with pytest.raises(ValueError, match=message):
+        ParallelSVC().fit(X, np.repeat([0, 1], 10), weight)
 
 
 def test_gammas_by_name_and_labels_of_any_kind():

@@ -76,6 +76,17 @@ def test_all_ranks_raise_together(found):
         assert all("ranks [1] differ from rank 0" in message for message in found["parameters"])
 
 
+def test_sample_weights_on_all_ranks(found):
+    X, y = blobs([60, 80, 50])
+    X_test, _ = blobs([40, 40, 40], seed=1)
+    weight = np.random.default_rng(5).choice([0.0, 0.3, 1.0, 6.0], len(y))
+    oracle = SVC(C=2.0, gamma=0.2, decision_function_shape="ovo", tol=1e-6).fit(X, y, weight)
+    for values in found["weighted"]:
+        np.testing.assert_allclose(values, oracle.decision_function(X_test), atol=4e-3)
+    if len(found["own weights"]) > 1:
+        assert all("differ from rank 0" in message for message in found["own weights"])
+
+
 def test_shared_counter_gives_each_number_once(found):
     assert found["counter"] == list(range(50))
 
