@@ -157,8 +157,6 @@ def pieces(
             rest = lines.pop()
             if lines:
                 rows = _parse(path, number, lines, zero_based)
-                if n_features is None and number == 1 and rest == b"":
-                    pass
                 _check_dense(path, number, rows, n_features)
                 yield rows
                 number += len(lines)

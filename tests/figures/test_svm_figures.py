@@ -66,13 +66,14 @@ def test_collectives_are_in_milliseconds():
         figures.collectives({}, ranks=2)
 
 
-def test_sliders_retrain():
+def test_sliders_and_kernel_retrain():
     asked = []
 
-    def train(C, gamma):
-        asked.append((C, gamma))
+    def train(C, gamma, kernel):
+        asked.append((C, gamma, kernel))
         return decide, np.array([0])
 
     box = widgets.margin(X, y, train, C=1.0, gamma=10.0)
     box.children[0].value = 100.0
-    assert asked == [(1.0, 10.0), (100.0, 10.0)]
+    box.children[2].value = "linear"
+    assert asked == [(1.0, 10.0, "rbf"), (100.0, 10.0, "rbf"), (100.0, 10.0, "linear")]

@@ -1,5 +1,8 @@
 """libsvm's data and model files: read, written, and refused with a clear error."""
 
+import shutil
+import subprocess
+
 import numpy as np
 import pytest
 from sklearn.datasets import dump_svmlight_file, load_svmlight_file
@@ -150,6 +153,18 @@ def test_model_files_mean_what_libsvm_says(tmp_path, parameters, sizes):
     back = model_files.load(tmp_path / "model")
     np.testing.assert_allclose(back.decision(X, "double"), values, atol=1e-9)
     np.testing.assert_array_equal(back.predict(X), model.predict(X))
+
+
+@pytest.mark.skipif(shutil.which("svm-predict") is None, reason="needs libsvm's own commands")
+@pytest.mark.parametrize("parameters", KERNELS, ids=lambda p: p["kernel"])
+def test_libsvm_itself_reads_our_models(tmp_path, parameters):
+    X, y = blobs([20, 25, 15])
+    model = ParallelSVC(**parameters).fit(X, y)
+    model_files.save(model.model_, tmp_path / "model")
+    data_files.write(tmp_path / "test", X, y)
+    names = [tmp_path / name for name in ("test", "model", "out")]
+    subprocess.run(["svm-predict", *names], check=True, timeout=60)
+    np.testing.assert_array_equal(np.loadtxt(tmp_path / "out"), model.predict(X))
 
 
 LIBSVM_MODEL = """svm_type c_svc

@@ -32,6 +32,16 @@ def test_accuracies_are_those_of_scikit_learn(data, whole):
     assert whole.best == pytest.approx(tight.best)
 
 
+def test_votes_near_the_boundary_are_those_of_the_optimum():
+    X, y = blobs([250, 250], spread=2.0, seed=4)
+    gammas, Cs = [0.1, 0.5], [1.0, 10.0, 100.0]
+    rough = grid_search(X, y, gammas, Cs, folds=5, tol=0.05)
+    for g, gamma in enumerate(gammas):
+        for c, C in enumerate(Cs):
+            exact = cross_val_score(SVC(C=C, gamma=gamma, tol=1e-5), X, y, cv=5).mean()
+            assert rough.accuracy[g, c] == pytest.approx(exact, abs=1e-12), (gamma, C)
+
+
 @pytest.mark.parametrize("options", [{"threads": 3}, {"cache_size": 0.5}, {"threads": 1}])
 def test_threads_and_memory_change_nothing(data, whole, options):
     other = grid_search(*data, **GRID, **options)
