@@ -1,12 +1,15 @@
 """Settings for tests and for the notebooks that nbval runs."""
 
+import atexit
 import os
+import shutil
 import tempfile
 
 from course.processes import cores
 
 # Own folders, so that two runs side by side, or a person's own profile, cannot disturb.
 os.environ["IPYTHONDIR"] = tempfile.mkdtemp(prefix="course-ipython-")
+atexit.register(shutil.rmtree, os.environ["IPYTHONDIR"], ignore_errors=True)
 os.environ["IPP_NONINTERACTIVE"] = "1"  # output of ranks in rank order, no progress bars
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -18,6 +21,7 @@ LONGEST = (
     "notebooks/08_horovod.ipynb",
     "tests/assignments/",
     "tests/clustering/test_ranks.py",
+    "tests/grading/test_hostile.py",
     "notebooks/07_cnn.ipynb",
     "tests/mpi/test_explain.py",
     "tests/svm/test_ranks.py",
