@@ -33,8 +33,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from course.cluster import dam_files
+from course.cluster import dam_files, slurm
 from course.cluster.dam_files import NODES
+from course.cluster.slurm import SlurmError
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "sinfo", "squeue", "scontrol")
 START_SECONDS = 30.0
@@ -49,7 +50,7 @@ INSTALL = (
 )
 
 
-class DamError(RuntimeError):
+class DamError(SlurmError):
     """The emulated DAM could not be started, or does not run."""
 
 
@@ -125,7 +126,7 @@ class Dam:
         A star at the end marks a node that does not answer.
 
         Raises:
-            DamError: slurmctld does not answer.
+            Unreachable: (`course.cluster.slurm`) slurmctld does not answer.
         """
         lines = self._slurm("sinfo", "--Node", "--noheader", "--format=%N %T").splitlines()
         pairs = [line.split() for line in lines]
@@ -135,7 +136,7 @@ class Dam:
         """Return what ``squeue`` prints.
 
         Raises:
-            DamError: slurmctld does not answer.
+            Unreachable: (`course.cluster.slurm`) slurmctld does not answer.
         """
         return self._slurm("squeue").rstrip()
 
@@ -150,24 +151,8 @@ class Dam:
         lines += [""] + (queue if len(queue) > 1 else ["no jobs"])
         return "\n".join(lines)
 
-    def _slurm(self, *command: str, timeout: float = 20) -> str:
-        environment = {**os.environ, **self.environment()}
-        program = _find(command[0])
-        if program is None:
-            raise DamError(INSTALL.format(missing=command[0]))
-        try:
-            done = subprocess.run(
-                [program, *command[1:]],
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-                env=environment,
-            )
-        except subprocess.TimeoutExpired:
-            raise DamError(f"{command[0]} did not answer within {timeout:.0f} s") from None
-        if done.returncode:
-            raise DamError(f"{command[0]}: {(done.stderr or done.stdout).strip()}")
-        return done.stdout
+    def _slurm(self, *command: str) -> str:
+        return slurm.call(*command, timeout=20, environment=self.environment())
 
     # -- life ---------------------------------------------------------------------------
 
@@ -240,7 +225,7 @@ class Dam:
     def _wait(self, deadline: float, timeout: float) -> None:
         said = "slurmctld did not answer"
         while True:
-            with contextlib.suppress(DamError):
+            with contextlib.suppress(SlurmError):
                 states = self.node_states()
                 if len(states) == len(NODES) and all(map(_ready, states.values())):
                     return

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -212,8 +213,15 @@ def partitions() -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def call(*command: str, timeout: float = TIMEOUT) -> str:
+def call(
+    *command: str, timeout: float = TIMEOUT, environment: Mapping[str, str] | None = None
+) -> str:
     """Run a Slurm command and return what it printed.
+
+    Args:
+        *command: its words.
+        timeout: seconds that it may take.
+        environment: variables, beside `outside`; by ``SLURM_CONF`` it finds its cluster.
 
     Raises:
         Unreachable: slurmctld did not answer.
@@ -231,7 +239,7 @@ def call(*command: str, timeout: float = TIMEOUT) -> str:
             capture_output=True,
             text=True,
             timeout=timeout,
-            env=outside(),
+            env={**outside(), **(environment or {})},
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -256,12 +257,16 @@ class Slurm(Local):
         by_node: dict[str, list[str]] = {}
         for node, pid in ranks.values():
             by_node.setdefault(node, []).append(str(pid))
-        for node, pids in by_node.items():
-            kill = f"kill -{int(number)} {' '.join(pids)} || true"
+
+        def send(node: str) -> None:
+            kill = f"kill -{int(number)} {' '.join(by_node[node])} || true"
             try:
                 self._step(["--nodes=1", "--ntasks=1", f"--nodelist={node}"], kill)
             except slurm.SlurmError:
-                pass  # the rank is told not to answer
+                pass  # its ranks are said not to answer
+
+        with ThreadPoolExecutor(max_workers=16) as pool:
+            list(pool.map(send, by_node))
 
     def _step(self, options: list[str], command: str, timeout: float = 20) -> None:
         words = ["srun", f"--jobid={self.job}", "--overlap", "--quiet", *options]

@@ -231,9 +231,9 @@ def test_the_job_ends_when_the_kernel_is_killed(cluster, home):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 3 MB."""
+    """A file system of 5 MB."""
     made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "course-test", str(tmp_path)],
+        ["mount", "-t", "tmpfs", "-o", "size=5m", "course-test", str(tmp_path)],
         capture_output=True,
         text=True,
     )
@@ -256,13 +256,20 @@ def write_results(path):
 
 
 def test_a_full_disk_is_named_and_costs_no_rank(cluster, home, small_disk):
-    chosen = site.load().choose(folder=str(small_disk), nodes=1, ranks_per_node=1)
+    # Started by srun, which Slurm's own PMI makes possible, not by mpiexec.
+    chosen = site.load().choose(
+        folder=str(small_disk),
+        nodes=2,
+        ranks_per_node=1,
+        launcher="srun",
+        launcher_options=["--mpi=pmi2"],
+    )
     with engines.start(profile="slurm", site=chosen) as world:
         with pytest.raises(RankError, match="No space left on device|requested and"):
             world.run(write_results, str(small_disk / "results.npy"))
         os.unlink(small_disk / "results.npy")
         fill(small_disk)
-        assert world.run(total, 1) == [1]
+        assert world.run(total, 1) == [2, 2]
     with pytest.raises(EnginesError, match=f"the disk of {small_disk} is full"):
         os.unlink(small_disk / "ballast")
         fill(small_disk)
