@@ -23,7 +23,7 @@ _REFUSALS = {
         "the account's computing time is used up, or the job is above a limit of the QOS"
     ),
     r"time limit is invalid": "the time limit is above that of the partition",
-    r"[Nn]ode count|node configuration|Requested partition configuration": (
+    r"[Nn]ode count|node configuration|Requested partition configuration|More processors": (
         "the partition has no such nodes: ask for fewer nodes, ranks or GPUs"
     ),
     r"Unable to contact|Connection refused|Zero Bytes|slurm_load|Socket timed out": (
