@@ -5,7 +5,9 @@ import subprocess
 import sys
 import time
 
+import h5py
 import nbformat
+import numpy as np
 import pytest
 
 from course.cluster import batch, pipeline, site, slurm
@@ -114,3 +116,16 @@ def test_what_depends_on_a_failed_step_never_runs(here, tmp_path):
     assert [step.state for step in done] == ["FAILED", "CANCELLED", "CANCELLED"]
     assert done[0].ended is not None and done[1].started is None
     assert not (tmp_path / "ran").exists()
+
+
+def test_the_clustering_job_writes_clusters_into_its_file(here, tmp_path):
+    points = tmp_path / "my points.h5"
+    with h5py.File(points, "w") as file:
+        file["DATA"] = np.repeat([[0.0, 0.0], [1.0, 1.0]], 50, axis=0)
+    job = here.choose(nodes=2, ranks_per_node=1, **QUICK)
+    script = tmp_path / "job.sh"
+    script.write_text(batch.render("hpdbscan", job, tmp_path, data=points))
+    end = batch.wait(slurm.submit(script), job, 120, lambda text: None)
+    assert end.state == "COMPLETED", next(tmp_path.glob("*.out")).read_text()
+    with h5py.File(points) as file:
+        assert len(set(np.abs(file["CLUSTERS"][:]))) == 2
