@@ -16,7 +16,6 @@ from pathlib import Path
 
 from course.cluster import slurm
 from course.cluster.site import SHEBANG, Site
-from course.processes import find_mpiexec
 
 JOBS = Path(__file__).parent / "jobs"
 SETTLE = 30.0  # seconds that a file may take to be seen on this side of a shared file system
@@ -37,13 +36,8 @@ def python(site: Site) -> str:
 
 def launch(site: Site) -> str:
     """Return the words of shell that start a program on all ranks of a job."""
-    if site.launcher == "srun":
-        words = ["srun"]
-    else:
-        modules = site.modules and not os.environ.get("COURSE_MPIEXEC", "").strip()
-        words = shlex.split(site.mpiexec) or ["mpiexec" if modules else find_mpiexec()]
-    line = shlex.join([*words, *site.launcher_options])
-    return line if site.launcher == "srun" else f'{line} -n "$SLURM_NTASKS"'
+    words = shlex.join(site.launch())
+    return words if site.launcher == "srun" else f'{words} -n "$SLURM_NTASKS"'
 
 
 def render(

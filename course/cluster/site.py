@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from course.processes import find_mpiexec
+
 FILE = "site.toml"
 SHEBANG = "#!/bin/bash -l"
 
@@ -132,6 +134,22 @@ class Site:
             if getattr(self, option):
                 options.append(f"--{option}={getattr(self, option)}")
         return [f"#SBATCH {option}" for option in (*options, *self.options)]
+
+    def launch(self) -> list[str]:
+        """Return the words that start a program on ranks of a job, without their number.
+
+        Raises:
+            FileNotFoundError: no ``mpiexec`` (`course.processes.find_mpiexec`).
+        """
+        if self.launcher == "srun":
+            words = ["srun"]
+        elif os.environ.get("COURSE_MPIEXEC", "").strip():
+            words = [find_mpiexec()]
+        elif self.mpiexec or self.modules:
+            words = shlex.split(self.mpiexec) or ["mpiexec"]
+        else:
+            words = [find_mpiexec()]
+        return [*words, *self.launcher_options]
 
     def prologue(self) -> list[str]:
         """Return the lines of shell that load the modules and run the site's set-up.

@@ -6,7 +6,6 @@ allocation. Both sides meet in a private folder that all nodes see.
 
 import json
 import math
-import os
 import secrets
 import shlex
 import shutil
@@ -29,7 +28,7 @@ from course.cluster.site import SHEBANG, Site, SiteError, load
 from course.engines.deadlock import LiveDetector
 from course.engines.errors import EnginesError
 from course.engines.local import Local
-from course.processes import find_mpiexec, guarded
+from course.processes import guarded
 
 if TYPE_CHECKING:
     from course.engines.cluster import Engines
@@ -138,9 +137,10 @@ class Slurm(Local):
 
     def order(self, command: list[str]) -> str:
         """Write the order for the job's side; submit the job where there is none yet."""
+        number = [f"--ntasks={self.n}"] if self.site.launcher == "srun" else ["-n", str(self.n)]
         order = {
             "number": self.number,
-            "launcher": self._launcher(),
+            "launcher": [*self.site.launch(), *number],
             "command": command,
             "controller": None,
             "ranks_per_node": self.site.ranks_per_node,
@@ -159,19 +159,6 @@ class Slurm(Local):
         new = self.folder / "order.new"
         new.write_text(json.dumps(order))
         new.replace(self.folder / "order.json")
-
-    def _launcher(self) -> list[str]:
-        if self.site.launcher == "srun":
-            words = ["srun", f"--ntasks={self.n}"]
-        elif os.environ.get("COURSE_MPIEXEC", "").strip():
-            words = [find_mpiexec(), "-n", str(self.n)]
-        elif self.site.mpiexec:
-            words = [*shlex.split(self.site.mpiexec), "-n", str(self.n)]
-        elif self.site.modules:
-            words = ["mpiexec", "-n", str(self.n)]
-        else:
-            words = [find_mpiexec(), "-n", str(self.n)]
-        return [*words, *self.site.launcher_options]
 
     def _script(self) -> str:
         command = [sys.executable if not self.site.python else self.site.python]
