@@ -1,4 +1,4 @@
-"""The ``course`` command: doctor, lab, run, job, data and dam."""
+"""The ``course`` command: doctor, lab, run, job, data, dam and grade."""
 
 import argparse
 import sys
@@ -44,6 +44,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     dam = commands.add_parser("dam", help="a Slurm of four emulated nodes on this machine")
     dam.add_argument("action", choices=("up", "status", "down", "env"))
 
+    grade = commands.add_parser("grade", help="grade what students handed in for an assignment")
+    grade.add_argument("assignment")
+    grade.add_argument("--student", nargs="+", default=[], help="grade only these (default: all)")
+    grade.add_argument("--jobs", type=int, default=0, help="side by side (default: half the cores)")
+    grade.add_argument("--slurm", action="store_true", help="grade as Slurm jobs")
+    grade.add_argument("--again", action="store_true", help="grade also what is graded already")
+    grade.add_argument("--deadline", type=float, default=600, help="seconds each (default 600)")
+    grade.add_argument("--csv", help="another file for the table of grades")
+    grade.add_argument("--root", help="nbgrader's course root (default: assignments)")
+    grade.add_argument("--no-gradebook", action="store_true", help="leave nbgrader's alone")
+    grade.add_argument(
+        "--unsafe-no-sandbox",
+        action="store_true",
+        help="let students' code do whatever you can do, where there is no sandbox",
+    )
+
     options = parser.parse_args(arguments)
     try:
         return _dispatch(options)
@@ -84,6 +100,10 @@ def _dispatch(options: argparse.Namespace) -> int:
         return dam.main(options.action)
     if options.command == "job":
         return _job(options)
+    if options.command == "grade":
+        from course.grading import batch
+
+        return batch.main(options)
     return _data()
 
 
