@@ -3,10 +3,24 @@
 import os
 from pathlib import Path
 
-from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
-from nbgrader.preprocessors import ClearHiddenTests, GetGrades
+from nbconvert.preprocessors import ClearMetadataPreprocessor, CSSHTMLHeaderPreprocessor
+from nbgrader.preprocessors import (
+    AssignLatePenalties,
+    CheckCellMetadata,
+    ClearHiddenTests,
+    DeduplicateIds,
+    GetGrades,
+    IgnorePattern,
+    LimitOutput,
+    OverwriteCells,
+    OverwriteKernelspec,
+    SaveAutoGrades,
+)
 
+from course.grading.book import CsvExport
 from course.grading.feedback import HideTests
+from course.grading.pages import FeedbackExporter, markdown2html
+from course.grading.preprocessors import GradeOutside, KeepWork, RestoreCells
 
 c = get_config()  # noqa: F821  # nbgrader defines it
 
@@ -29,10 +43,33 @@ c.ClearSolutions.code_stub = {
     "python": "# YOUR CODE HERE\nraise NotImplementedError('your code is missing')"
 }
 
-# Feedback without the hidden tests.
+# Students' notebooks are not executed: marks come from `course grade` (docs/grading.md).
+c.Autograde.sanitize_preprocessors = [
+    RestoreCells,
+    KeepWork,
+    DeduplicateIds,
+    OverwriteKernelspec,
+    OverwriteCells,
+    CheckCellMetadata,
+]
+c.Autograde.autograde_preprocessors = [
+    GradeOutside,
+    IgnorePattern,
+    ClearMetadataPreprocessor,
+    LimitOutput,
+    SaveAutoGrades,
+    AssignLatePenalties,
+    CheckCellMetadata,
+]
+c.GradeOutside.run_in_kernel = True  # until every assignment has its checks/NAME.py
+
+# Pages that load nothing from outside, and run nothing that students wrote; without hidden tests.
+c.HTMLExporter.filters = {"markdown2html": markdown2html}
+c.GenerateFeedback.exporter_class = FeedbackExporter
 c.GenerateFeedback.preprocessors = [
     HideTests,
     ClearHiddenTests,
     GetGrades,
     CSSHTMLHeaderPreprocessor,
 ]
+c.ExportApp.plugin_class = CsvExport

@@ -101,9 +101,9 @@ def _dispatch(options: argparse.Namespace) -> int:
     if options.command == "job":
         return _job(options)
     if options.command == "grade":
-        from course.grading import batch
+        from course.grading.batch import main as grade_main
 
-        return batch.main(options)
+        return grade_main(options)
     return _data()
 
 

@@ -8,8 +8,10 @@ makes nbgrader's feedback.
 """
 
 import html
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import nbgrader
 from jinja2 import pass_context
@@ -17,15 +19,23 @@ from jinja2.runtime import Context
 from latex2mathml import converter
 from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from traitlets.config import Config
 
 PICTURES = ("image/png", "image/jpeg")
+_MATHML = "http://www.w3.org/1998/Math/MathML"
+_KEPT = {"display", "stretchy", "width", "mathvariant", "columnalign", "linethickness", "accent"}
 _ENVIRONMENTS = ("equation", "displaymath", "math")  # those that only say: here is a formula
 
 
 def formula(tex: str, display: bool = False) -> str:
     """Return the formula `tex` as MathML; as it was typed, where that is not possible."""
     try:
-        return str(converter.convert(tex.strip(), display="block" if display else "inline"))
+        text = converter.convert(tex.strip(), display="block" if display else "inline")
+        tree = ElementTree.fromstring(text)
+        for element in tree.iter():  # without \\href and \\style
+            element.attrib = {k: v for k, v in element.attrib.items() if k in _KEPT}
+        ElementTree.register_namespace("", _MATHML)
+        return ElementTree.tostring(tree, encoding="unicode")
     except Exception:  # a student's formula may be anything, and the parser raises what it likes
         return f"<code>{html.escape(tex)}</code>"
 
@@ -94,18 +104,14 @@ def markdown2html(context: Context, source: str) -> str:
 class FeedbackExporter(HTMLExporter):
     """nbgrader's feedback page, which loads nothing from outside."""
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        """Use nbgrader's template, and this folder's for what it would load."""
-        super().__init__(*arguments, **named)
+    def __init__(self, config: Config | None = None, **named: Any) -> None:
+        """Use nbgrader's template, and this package's for what it would load."""
+        inherited = getattr(named.get("parent"), "config", Config())
+        config = Config(deepcopy(config if config is not None else inherited))
         server = Path(nbgrader.__file__).parent / "server_extensions" / "formgrader"
-        self.extra_template_basedirs = [
-            str(Path(__file__).parent / "templates"),
-            str(server / "templates"),
-        ]
-        self.template_name = "feedback_offline"
+        folders = [Path(__file__).parent / "templates", server / "templates"]
+        own = config.FeedbackExporter
+        own.extra_template_basedirs = [str(folder) for folder in folders]
+        own.template_name = "feedback_offline"
+        super().__init__(config=config, **named)
         self.register_filter("markdown2html", markdown2html)
-
-    def default_filters(self) -> Any:
-        """Return nbconvert's filters, with ours for Markdown."""
-        yield from super().default_filters()
-        yield ("markdown2html", markdown2html)

@@ -20,7 +20,7 @@ from nbformat.v4 import new_output
 from nbgrader import utils
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.preprocessors import Execute, NbGraderPreprocessor
-from traitlets import Bool, Float, Integer
+from traitlets import Bool, Float, Integer, Unicode
 
 from course.grading import worker
 from course.grading.pages import PICTURES
@@ -139,7 +139,8 @@ class KeepWork(NbGraderPreprocessor):
                 text, dropped = text[:room] + "...", dropped + 1
             room = max(0, room - len(text))
             if pictures:
-                kept.append(new_output("display_data", {"text/plain": text, **pictures}))
+                label = {"text/plain": text} if text else {}
+                kept.append(new_output("display_data", {**label, **pictures}))
             elif error and text:
                 kept.append(new_output("error", ename="", evalue="", traceback=[text]))
             elif text:
@@ -194,6 +195,8 @@ class GradeOutside(NbGraderPreprocessor):
 
     sandboxed = Bool(True, help="whether students' code must run in a sandbox").tag(config=True)
     deadline = Float(600.0, help="seconds for grading one submission").tag(config=True)
+    opener = Unicode(worker.OPEN, help="what opens an assignment").tag(config=True)
+    grader = Unicode(worker.GRADE, help="what grades a submission").tag(config=True)
     run_in_kernel = Bool(
         False,
         help="whether an assignment without checks/NAME.py is run in the student's own kernel, "
@@ -215,7 +218,10 @@ class GradeOutside(NbGraderPreprocessor):
             raise NotGradedError(
                 f"expected one notebook {names['assignment']}.ipynb, got {names['notebook']}.ipynb"
             )
-        job = Job(str(root), names["assignment"], names["student"], self.deadline, self.sandboxed)
+        job = Job(
+            *(str(root), names["assignment"], names["student"], self.deadline, self.sandboxed),
+            *(self.opener, self.grader),
+        )
         result = result_of(job, self.log.info)
         if result.error:
             forget_marks(names)

@@ -32,6 +32,10 @@ class CourseRoot:
         self.folder = folder / "course"
         source = source or ASSIGNMENTS / "source" / assignment
         shutil.copytree(source, self.folder / "source" / assignment)
+        checks = ASSIGNMENTS / "checks" / f"{assignment}.py"
+        if checks.exists():
+            (self.folder / "checks").mkdir()
+            shutil.copy(checks, self.folder / "checks")
         shutil.copy(ASSIGNMENTS / "nbgrader_config.py", self.folder)
         self.nbgrader("generate_assignment", assignment)
 
