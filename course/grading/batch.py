@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from course.grading import reports, worker
-from course.grading.progress import Progress, points_of
+from course.grading.progress import Progress, points_of, printable
 from course.grading.results import Result
 from course.grading.worker import Job
 from course.processes import cores
@@ -105,49 +105,50 @@ def grade_all(root: Path, name: str, settings: Settings, out: TextIO = sys.stdou
     unknown = sorted(set(wanted) - set(students))
     if unknown:
         raise ValueError(f"expected a folder submitted/NAME/{name} for each of {unknown}")
-    jobs = [
-        Job(
+    if not wanted:
+        raise FileNotFoundError(f"expected submissions in {root}/submitted/*/{name}, found none")
+    jobs = {
+        student: Job(
             *(str(root), name, student, settings.deadline, settings.sandboxed),
             *(settings.opener, settings.grader),
         )
-        for student in wanted
-    ]
-    if not jobs:
-        raise FileNotFoundError(f"expected submissions in {root}/submitted/*/{name}, found none")
-    assignment = jobs[0].open()
+        for student in students
+    }
+    assignment = jobs[wanted[0]].open()
     with _alone(root / "graded" / name), _interruptible():
-        keys = {job.student: job.key(assignment) for job in jobs}
-        results: dict[str, Result] = {}
+        keys = {student: job.key(assignment) for student, job in jobs.items()}
+        known = {student: worker.stored(jobs[student].path, keys[student]) for student in students}
         todo = []
-        for job in jobs:
-            known = worker.stored(job.path, keys[job.student])
-            if known is not None and not known.error and not settings.again:
-                results[job.student] = known
-            else:
-                todo.append((job, keys[job.student]))
-        show = Progress(out, len(jobs), len(results))
-        stopped = False
+        for student in wanted:
+            result = known[student]
+            if settings.again or result is None or result.error:
+                known[student] = None
+                todo.append((jobs[student], keys[student]))
+        results = {student: result for student, result in known.items() if result is not None}
+        show = Progress(out, len(wanted), len(wanted) - len(todo))
+        stopped, problem = False, ""
         try:
             _grade(todo, settings, results, show)
             if settings.gradebook:
                 from course.grading import book  # nbgrader takes a while to import
 
-                renewed = [job.student for job, _ in todo] if settings.again else []
                 show.note("entering the marks in the gradebook")
-                problem = book.enter(root, name, results, renewed)
+                problem = book.enter(root, name, {s: results[s] for s in wanted})
         except KeyboardInterrupt:
             stopped = True
-        show.close()
-        reports.write_all(root, name, assignment.points, students, csv=settings.csv)
+        finally:
+            show.close()
+            everybody = {student: results.get(student) for student in students}
+            reports.write_all(root, name, assignment.points, everybody, csv=settings.csv)
         summary(results, wanted, out)
-    left = len(wanted) - sum(not result.error for result in results.values())
+    left = sum(student not in results or bool(results[student].error) for student in wanted)
     if stopped:
         print(f"stopped; the same command goes on with the {left} that are left", file=out)
         return 130
-    if settings.gradebook and problem:
+    if problem:
         print(problem, file=out)
     print(f"reports: {root / 'graded' / f'{name}.html'}", file=out)
-    return int(left > 0 or bool(settings.gradebook and problem))
+    return int(left > 0 or bool(problem))
 
 
 def _grade(
@@ -271,8 +272,3 @@ def summary(results: dict[str, Result], students: Sequence[str], out: TextIO) ->
             points, note = points_of(result), "; ".join(result.notes)
         print(f"{printable(student):<{width}}  {points:>15}  {printable(note)[:200]}", file=out)
     out.flush()
-
-
-def printable(text: str) -> str:
-    """Return `text` without what could lead a terminal astray."""
-    return "".join(c if c.isprintable() else "?" for c in text)

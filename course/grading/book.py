@@ -18,12 +18,12 @@ from course.grading.preprocessors import STORED_ONLY
 from course.grading.results import Result
 from course.processes import guarded
 
-SECONDS = 120.0  # for nbgrader to start, and
-EACH = 20.0  # for each submission, on a busy machine
+SECONDS = 600.0  # for nbgrader to start, and
+EACH = 30.0  # for each submission: far more than it takes on a busy machine
 
 
-def enter(root: Path, name: str, results: Mapping[str, Result], renewed: Sequence[str]) -> str:
-    """Enter `results` in the gradebook: those that are not in it yet, and those `renewed`.
+def enter(root: Path, name: str, results: Mapping[str, Result]) -> str:
+    """Enter those of `results` in the gradebook that are not in it yet.
 
     nbgrader writes them one after another, in one process, from the stored results.
 
@@ -41,7 +41,7 @@ def enter(root: Path, name: str, results: Mapping[str, Result], renewed: Sequenc
         for student in results
         if booked.get(student) != marks[student] or not _autograded(root, name, student)
     ]
-    if not new and not renewed:
+    if not new:
         return ""
     others = [path.name for path in (root / "submitted").iterdir() if path.name not in new]
     status, log = _nbgrader(

@@ -19,6 +19,11 @@ def points_of(result: Result) -> str:
     return f"{number(result.points)} of {number(result.most)}"
 
 
+def printable(text: str) -> str:
+    """Return `text` without what could lead a terminal astray."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 class Progress:
     """Shows the events of `course.grading.batch`."""
 
@@ -56,7 +61,7 @@ class Progress:
         if self.terminal:
             text = " | ".join(f"{student}: {what}" for student, what in self.doing.items())
             wide = shutil.get_terminal_size().columns - 1
-            shown = _plain(f"{self.done} of {self.total}; {text}")[:wide]
+            shown = printable(f"{self.done} of {self.total}; {text}")[:wide]
             self.out.write(f"\r\x1b[K{shown}")
             self.out.flush()
         elif self.doing and time.monotonic() - self.said > QUIET:
@@ -75,10 +80,6 @@ class Progress:
             self.out.flush()
 
     def _line(self, text: str) -> None:
-        self.out.write(("\r\x1b[K" if self.terminal else "") + _plain(text) + "\n")
+        self.out.write(("\r\x1b[K" if self.terminal else "") + printable(text) + "\n")
         self.out.flush()
         self.said = time.monotonic()
-
-
-def _plain(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)

@@ -136,22 +136,16 @@ def write_all(
     root: Path,
     name: str,
     points: Mapping[str, float],
-    students: Sequence[str],
+    results: Mapping[str, Result | None],
     *,
     csv: Path | None = None,
 ) -> None:
-    """Write all reports on the assignment `name` from the results that are there.
+    """Write all reports on the assignment `name`.
 
     They are ``graded/NAME/STUDENT.html``, ``graded/NAME.html`` for the lecturer, and
     ``graded/NAME/grades.csv``, of which `csv` names a copy.
     """
     folder = root / "graded" / name
-    results: dict[str, Result | None] = {}
-    for student in students:
-        try:
-            results[student] = Result.load(folder / f"{student}.json")
-        except (FileNotFoundError, ValueError):
-            results[student] = None
     for result in results.values():
         if result is not None:
             write_student(result, folder)

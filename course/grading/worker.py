@@ -106,7 +106,7 @@ def stored(path: Path, key: str) -> Result | None:
         result = Result.load(path)
     except (OSError, ValueError):
         return None
-    return result if key and result.key == key else None
+    return result if result.key == key else None
 
 
 def run(job: Job, key: str, tell: Tell | None = None, stop: Event | None = None) -> Result | None:

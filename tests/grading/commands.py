@@ -13,7 +13,7 @@ PROJECT = Path(__file__).parents[2]
 FOLDERS = "JUPYTER_DATA_DIR JUPYTER_CONFIG_DIR JUPYTER_RUNTIME_DIR IPYTHONDIR".split()
 
 
-def nbgrader(root, *command, user="lecturer", cwd=None, seconds=120):
+def nbgrader(root, *command, user="lecturer", cwd=None, seconds=400):
     """Run one command in the course `root`; return its exit status and its log."""
     with tempfile.TemporaryFile("w+") as log:
         process = multiprocessing.get_context("fork").Process(

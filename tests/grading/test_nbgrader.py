@@ -17,6 +17,7 @@ from course.grading.results import Loss, Mark, Result
 from tests.grading import fake
 from tests.grading.commands import PROJECT, nbgrader
 
+pytestmark = pytest.mark.timeout(900)
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(20)).decode()
 CONFIG = f"""
 from pathlib import Path
