@@ -14,6 +14,11 @@ TIMEOUT = 60.0  # seconds that a command may take; a busy slurmctld needs some
 WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "SUSPENDED", "RESV_DEL_HOLD", "SPECIAL_EXIT")
 ACTIVE = ("RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT", "STOPPED", "RESIZING")
 
+_SILENT = (
+    "slurmctld does not answer; jobs that run go on. Try again, or `course dam up` where it is "
+    "the emulated DAM"
+)
+
 # What sbatch says, and what to do about it.
 _REFUSALS = {
     r"[Ii]nvalid partition": "there is no such partition",
@@ -26,10 +31,7 @@ _REFUSALS = {
     r"[Nn]ode count|node configuration|Requested partition configuration|More processors": (
         "the partition has no such nodes: ask for fewer nodes, ranks or GPUs"
     ),
-    r"Unable to contact|Connection refused|Zero Bytes|slurm_load|Socket timed out": (
-        "slurmctld does not answer; jobs that run go on. Try again, or `course dam up` where "
-        "it is the emulated DAM"
-    ),
+    r"Unable to contact|Connection refused|Zero Bytes|slurm_load|Socket timed out": _SILENT,
 }
 
 # Why a job waits (Slurm's job reason codes), in words.
@@ -143,11 +145,6 @@ class Job:
         return f"{name} {said.get(self.state, 'is ' + self.state)}"
 
 
-def available() -> bool:
-    """Return whether Slurm's commands are here."""
-    return shutil.which("sbatch") is not None
-
-
 def submit(script: Path, *options: str) -> str:
     """Submit the job script `script` and return the job's id.
 
@@ -243,7 +240,9 @@ def call(
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        raise Unreachable(f"{command[0]} did not answer within {timeout:.0f} s") from None
+        raise Unreachable(
+            f"{_SILENT}\n{command[0]} did not answer within {timeout:.0f} s"
+        ) from None
     if done.returncode == 0:
         return done.stdout
     said = (done.stderr or done.stdout).strip()
@@ -259,9 +258,9 @@ def outside() -> dict[str, str]:
 def _refusal(command: tuple[str, ...], said: str) -> SlurmError:
     for pattern, advice in _REFUSALS.items():
         if re.search(pattern, said):
-            if "contact" in pattern:
+            if advice is _SILENT:
                 return Unreachable(f"{advice}\n{said}")
-            if "partition$" in advice or advice.endswith("such partition"):
+            if advice.endswith("such partition"):
                 try:
                     advice += "; there are " + ", ".join(partitions())
                 except SlurmError:

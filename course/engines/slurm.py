@@ -279,7 +279,7 @@ class Slurm(Local):
             if not ended_by_slurm or state.ended or time.monotonic() > deadline:
                 break
             time.sleep(min(1.0, self.site.poll_seconds))
-        if state.ended:
+        if not state.running:
             return state.explain()
         lost = self._lost()
         return lost or (

@@ -160,7 +160,7 @@ def test_running_ranks_do_not_need_slurmctld(healthy, cluster):
         assert healthy.run(total, 3) == [12] * 4
         assert healthy.alive()
         with pytest.raises(slurm.Unreachable, match="jobs that run go on"):
-            slurm.state(healthy._place.job)
+            slurm.call("squeue", timeout=2)
     finally:
         cluster.start()
     assert slurm.state(healthy._place.job).running
@@ -169,7 +169,7 @@ def test_running_ranks_do_not_need_slurmctld(healthy, cluster):
 
 def test_the_time_limit_ends_the_ranks_and_says_so(healthy, cluster):
     job = healthy._place.job
-    slurm.call("scontrol", "update", f"jobid={job}", "endtime=now")
+    slurm.call("scontrol", "update", f"jobid={job}", "endtime=now+3")
     with pytest.raises(EnginesDied, match=f"job {job} reached its time limit"):
         healthy.run(loop_for_ever, timeout=120)
 
@@ -208,9 +208,14 @@ def test_a_full_queue_is_waited_for_and_then_given_up(cluster, home, tmp_path):
         with pytest.raises(EnginesError, match="within 3 s .* waits: .*It was cancelled"):
             engines.start(profile="slurm", nodes=2, site=impatient)
         until(lambda: len(jobs()) == 1)
+        code = "from course import engines; engines.start(profile='slurm', nodes=2)"
+        kernel = subprocess.Popen([sys.executable, "-c", code])
+        until(lambda: len(jobs()) == 2)
+        kernel.kill()  # its job still waits, and may not run for nobody
+        kernel.wait()
     finally:
         slurm.cancel(job)
-    until(lambda: not jobs())
+    until(lambda: not jobs(), 20)
 
 
 def test_the_job_ends_when_the_kernel_is_killed(cluster, home):
