@@ -18,6 +18,7 @@ from course.cluster import slurm
 from course.cluster.site import SHEBANG, Site
 
 JOBS = Path(__file__).parent / "jobs"
+INTERRUPTED = 130  # exit status of a command that Ctrl-C has ended
 SETTLE = 30.0  # seconds that a file may take to be seen on this side of a shared file system
 SHELL = ("command", "options")  # values that are words of shell, not one word
 # Steps of one job may overlap, so that one need not wait for another that is still ending.
@@ -126,9 +127,13 @@ def wait(job: str, site: Site, seconds: float, show: Callable[[str], None] = pri
             show(now.explain())
         return now
     except BaseException as error:
-        slurm.cancel(job)
-        if isinstance(error, KeyboardInterrupt):
-            show(f"job {job} was cancelled, because you asked to stop")
+        try:
+            slurm.cancel(job)
+        except slurm.SlurmError as problem:
+            show(f"job {job} could not be cancelled, try `scancel {job}`: {problem}")
+        else:
+            if isinstance(error, KeyboardInterrupt):
+                show(f"job {job} was cancelled, because you asked to stop")
         raise
 
 
@@ -156,8 +161,8 @@ def run_notebook(
         seconds: how long to wait for the end of the job.
 
     Returns:
-        0; or 1 if a cell raised or the job ended badly, with the notebook brought back as far
-        as it came.
+        0; 1 if a cell raised or the job ended badly; `INTERRUPTED` after Ctrl-C, which cancels
+        the job. In each case the notebook is brought back as far as it came.
 
     Raises:
         FileNotFoundError: there is no such notebook.
@@ -188,8 +193,22 @@ def run_notebook(
     )
     job = slurm.submit(script, f"--chdir={source.parent}")
     print(f"job {job}: {source.name} on {site.nodes} nodes, files in {folder}", flush=True)
-    end = wait(job, site, seconds, lambda text: print(text, flush=True))
+    try:
+        end = wait(job, site, seconds, lambda text: print(text, flush=True))
+    except KeyboardInterrupt:
+        _copy(result, target)
+        return INTERRUPTED
     return _bring_back(end, folder, result, target)
+
+
+def _copy(result: Path, target: Path) -> bool:
+    """Bring the executed notebook back, as far as it came; return whether there is one."""
+    if not result.exists():
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(result, target)
+    print(f"written: {target}", flush=True)
+    return True
 
 
 def _bring_back(end: slurm.Job, folder: Path, result: Path, target: Path) -> int:
@@ -197,12 +216,9 @@ def _bring_back(end: slurm.Job, folder: Path, result: Path, target: Path) -> int
     while not result.exists() and time.monotonic() < deadline:
         time.sleep(0.2)
     printed = "".join(path.read_text(errors="replace") for path in sorted(folder.glob("*.out")))
-    if not result.exists():
+    if not _copy(result, target):
         print(f"{end.explain()}; it left no executed notebook\n{printed}", file=sys.stderr)
         return 1
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(result, target)
-    print(f"written: {target}")
     if end.state != "COMPLETED":
         print(f"{end.explain()}; files in {folder}\n{printed[-2000:]}", file=sys.stderr)
         return 1

@@ -7,6 +7,7 @@ before by ``sbatch --dependency=afterok``.
 """
 
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -115,7 +116,7 @@ def submit(steps: Sequence[Step], site: Site, folder: Path) -> list[Done]:
             submitted = time.time() - began
             jobs.append(Done(step.name, step.partition, job, "PENDING", submitted, None, None))
     except BaseException:
-        slurm.cancel(*(done.job for done in jobs))
+        _cancel(jobs)
         raise
     return jobs
 
@@ -177,8 +178,16 @@ def wait(
                 raise slurm.SlurmError(f"the pipeline is not over after {seconds:.0f} s")
             time.sleep(site.poll_seconds)
     except BaseException:
-        slurm.cancel(*(done.job for done in jobs))
+        _cancel(jobs)
         raise
+
+
+def _cancel(jobs: Sequence[Done]) -> None:
+    numbers = [done.job for done in jobs]
+    try:
+        slurm.cancel(*numbers)
+    except slurm.SlurmError as problem:
+        print(f"try `scancel {' '.join(numbers)}`: {problem}", file=sys.stderr)
 
 
 def save(path: Path, jobs: Sequence[Done], where: str, date: str) -> None:

@@ -74,7 +74,9 @@ def test_ctrl_c_cancels_the_job_and_keeps_what_was_done(here, tmp_path):
     until(lambda: slurm.state(job).ended)
     assert slurm.state(job).state == "CANCELLED"
     assert "was cancelled, because you asked to stop" in printed
-    assert nbformat.read(folder / "executed.ipynb", 4).cells[0].outputs[0].text == "done\n"
+    assert process.returncode == batch.INTERRUPTED
+    kept = nbformat.read(tmp_path / "build" / "c.ipynb", 4)
+    assert kept.cells[0].outputs[0].text == "done\n"
 
 
 def until(true, seconds=90):
