@@ -7,6 +7,7 @@ from typing import Any, TextIO
 from course.grading.results import Result
 
 QUIET = 30.0  # seconds after which a log is told what is being done
+SHOWN = 10  # submissions of which it is told
 
 
 def number(value: float) -> str:
@@ -46,6 +47,7 @@ class Progress:
             self.began[student] = time.monotonic()
         elif kind == "doing":
             self.doing[student] = str(what)
+            self.began.setdefault(student, time.monotonic())
         elif kind == "graded":
             self.doing.pop(student, None)
             self.done += 1
@@ -65,9 +67,11 @@ class Progress:
             self.out.write(f"\r\x1b[K{shown}")
             self.out.flush()
         elif self.doing and time.monotonic() - self.said > QUIET:
-            for student, what in self.doing.items():
+            for student, what in list(self.doing.items())[:SHOWN]:
                 seconds = time.monotonic() - self.began[student]
                 self._line(f"    {student}: {what} (for {seconds:.0f} s)")
+            if len(self.doing) > SHOWN:
+                self._line(f"    and {len(self.doing) - SHOWN} more")
 
     def note(self, text: str) -> None:
         """Show a line about the batch."""

@@ -245,6 +245,17 @@ def test_progress_in_a_terminal_and_in_a_log(monkeypatch):
         assert "eve\x1b" not in text
 
 
+def test_a_long_queue_is_told_in_short():
+    out = io.StringIO()
+    show = Progress(out, 40, 0)
+    for number in range(40):
+        show.event("doing", f"s{number}", "waits in the queue")  # before it is started
+    show.said -= 100
+    show.tick()
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 12 and lines[-1].strip() == "and 30 more"
+
+
 def test_slurm_tasks_are_followed(tmp_path, monkeypatch):
     """With a Slurm that runs each task at once, in this process's own machine."""
     from course.grading import slurm
