@@ -200,7 +200,7 @@ class Dam:
             ),
             "gres.conf": dam_files.gres_conf(),
             "job_submit.lua": dam_files.job_submit_lua(),
-            "site.toml": dam_files.site_toml(),
+            "site.toml": dam_files.site_toml(self.folder),
             "daemons.json": dam_files.daemons(
                 self.folder, {name: _find(name) or name for name in PROGRAMS}
             ),

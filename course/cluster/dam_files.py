@@ -127,7 +127,7 @@ def daemons(folder: Path, programs: dict[str, str]) -> str:
     return json.dumps(found, indent=1)
 
 
-def site_toml() -> str:
+def site_toml(folder: Path) -> str:
     """Return the site settings of the emulated DAM (`course.cluster.site`)."""
     return f"""\
 name = "emulated DAM"
@@ -137,4 +137,5 @@ account = "{ACCOUNT}"
 threads = 1
 controller_host = "127.0.0.1"
 poll_seconds = 1
+folder = {json.dumps(str(folder / "jobs"))}
 """

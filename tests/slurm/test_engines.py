@@ -22,15 +22,7 @@ def until(true, seconds=60):
 
 
 @pytest.fixture(scope="module")
-def home(cluster, tmp_path_factory):
-    """A home folder of its own, where jobs keep their files."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        yield
-
-
-@pytest.fixture(scope="module")
-def world(cluster, home):
+def world(cluster):
     with engines.start(profile="slurm", nodes=2, ranks_per_node=2, time=5) as started:
         yield started
 
@@ -191,14 +183,14 @@ def test_stop_cancels_the_job_and_leaves_no_file(world):
         ({"nodes": 5}, "ask for fewer nodes"),
     ],
 )
-def test_what_could_never_run_is_refused_at_once(cluster, home, wanted, says):
+def test_what_could_never_run_is_refused_at_once(cluster, wanted, says):
     with pytest.raises(slurm.SlurmError, match=says):
         engines.start(profile="slurm", **wanted)
     assert [child.pid for child in psutil.Process().children()] == [cluster.keeper.pid]
     assert not jobs()
 
 
-def test_a_full_queue_is_waited_for_and_then_given_up(cluster, home, tmp_path):
+def test_a_full_queue_is_waited_for_and_then_given_up(cluster, tmp_path):
     block = tmp_path / "block.sh"
     block.write_text("#!/bin/sh\n#SBATCH --nodes=4 --exclusive --output=/dev/null\nsleep 600\n")
     job = slurm.submit(block)
@@ -218,7 +210,7 @@ def test_a_full_queue_is_waited_for_and_then_given_up(cluster, home, tmp_path):
     until(lambda: not jobs(), 20)
 
 
-def test_the_job_ends_when_the_kernel_is_killed(cluster, home):
+def test_the_job_ends_when_the_kernel_is_killed(cluster):
     code = (
         "import time; from course import engines\n"
         "c = engines.start(profile='slurm', nodes=1, ranks_per_node=1)\n"
@@ -260,7 +252,7 @@ def write_results(path):
     np.save(path, np.zeros(1_000_000))
 
 
-def test_a_full_disk_is_named_and_costs_no_rank(cluster, home, small_disk):
+def test_a_full_disk_is_named_and_costs_no_rank(cluster, small_disk):
     # Started by srun, which Slurm's own PMI makes possible, not by mpiexec.
     chosen = site.load().choose(
         folder=str(small_disk),
@@ -289,7 +281,7 @@ def environment(name):
     return os.environ.get(name)
 
 
-def test_one_variable_is_enough_and_modules_bring_their_mpi(cluster, home, tmp_path):
+def test_one_variable_is_enough_and_modules_bring_their_mpi(cluster, tmp_path):
     # A `module` command as a site has it: it puts the module's programs on the PATH.
     (tmp_path / "MPI" / "bin").mkdir(parents=True)
     mpiexec = tmp_path / "MPI" / "bin" / "mpiexec"
