@@ -10,6 +10,7 @@ Compare = Callable[[Any, Any], str | None]
 
 def shown(value: Any, most: int = 120) -> str:
     """Return a short text of a value."""
+    value = value.item() if isinstance(value, np.generic) else value
     text = np.array2string(value, threshold=8) if isinstance(value, np.ndarray) else repr(value)
     text = " ".join(text.split())
     return text if len(text) <= most else text[: most - 3] + "..."
