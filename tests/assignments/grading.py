@@ -17,12 +17,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
-from course.grading import submission
+from course.grading import grader, submission
 from course.grading.assignment import Assignment
 from course.grading.crew import Crews
-from course.grading.grader import grade
 from course.grading.results import Mark, Result
+from course.grading.sandbox import Sandbox
+from course.grading.trials import Bench
 
 ASSIGNMENTS = Path(__file__).parents[2] / "assignments"
 SOLUTION = re.compile(r"### BEGIN SOLUTION.*?### END SOLUTION", re.DOTALL)
@@ -63,6 +66,25 @@ class Desk:
             shutil.copy(ASSIGNMENTS / part, self.folder / part)
         (self.folder / ".grading-salt").write_text("tests")  # the same inputs every time
         self.assignment = Assignment.open(self.folder, self.name)
+        pool: list[Sandbox] = []
+        self.pool = pool
+
+        class Shared(Bench):
+            """Its sandboxes serve all submissions: starting them is most of the cost."""
+
+            def __init__(self, *args: Any, **options: Any) -> None:
+                super().__init__(*args, **options)
+                self.sandboxes = pool
+
+            def close(self) -> None:
+                """Keep the sandboxes for the next submission."""
+
+        self.bench = Shared
+
+    def close(self) -> None:
+        """End the sandboxes."""
+        for one in self.pool:
+            one.close()
 
     def grade(self, changes: dict[str, str], only: Sequence[str] | None = None) -> Result:
         """Grade the reference with other code in the cells that `changes` names."""
@@ -74,7 +96,8 @@ class Desk:
             cells.append({**cell, "source": changes.get(name, cell["source"])})
         path = self.folder / "submitted.ipynb"
         path.write_text(json.dumps({"cells": cells, "nbformat": 4, "metadata": {}}))
-        return grade(self.assignment, path, "anna", crews=self.crews, only=only)
+        with mock.patch.object(grader, "Bench", self.bench):
+            return grader.grade(self.assignment, path, "anna", crews=self.crews, only=only)
 
     @cached_property
     def reference(self) -> Result:

@@ -28,7 +28,9 @@ def crews():
 
 @pytest.fixture(scope="module")
 def desk(request, crews, tmp_path_factory):
-    return Desk(request.param, tmp_path_factory.mktemp(request.param), crews)
+    found = Desk(request.param, tmp_path_factory.mktemp(request.param), crews)
+    yield found
+    found.close()
 
 
 every = pytest.mark.parametrize("desk", NAMES, indirect=True, scope="module")
