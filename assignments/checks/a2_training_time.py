@@ -12,7 +12,7 @@ rubric = Rubric(
     hidden=["course.deep.timing", "course.deep.models", "course.deep.callbacks"],
     memory=8 << 30,
     processes=512,
-    preload=("numpy", "mpi4py.MPI", "keras", "course.deep.devices"),
+    preload=("numpy", "keras", "course.deep.devices"),
 )
 
 

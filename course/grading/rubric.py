@@ -134,7 +134,7 @@ class Rubric:
 
     hidden: Sequence[str] = ()
     memory: int = 2 << 30
-    preload: Sequence[str] = ("numpy", "mpi4py.MPI")
+    preload: Sequence[str] = ("numpy",)
     processes: int = 64
     tasks: list[Task] = field(default_factory=list)
     criteria: list[Criterion] = field(default_factory=list)
