@@ -42,6 +42,7 @@ class Wrong:
         code: Its source.
         points: What the cells that judge it give, by grade id; all of them are listed.
         says: A part of the reasons that the student gets.
+        uses: Solution cells that it stands on, which have to be right meanwhile.
     """
 
     what: str
@@ -49,6 +50,7 @@ class Wrong:
     code: str
     points: dict[str, float]
     says: str = ""
+    uses: tuple[str, ...] = ()
 
 
 @dataclass
@@ -134,11 +136,15 @@ def rounds(wrong: Sequence[Wrong]) -> Iterator[list[Wrong]]:
     while left:
         taken: dict[str, Wrong] = {}
         for one in left:
-            clash = any(set(one.points) & set(other.points) for other in taken.values())
-            if one.cell not in taken and not clash:
+            if one.cell not in taken and not any(_clash(one, o) for o in taken.values()):
                 taken[one.cell] = one
         yield list(taken.values())
         left = [one for one in left if one not in taken.values()]
+
+
+def _clash(one: Wrong, other: Wrong) -> bool:
+    judged = set(one.points) & set(other.points)
+    return bool(judged) or one.cell in other.uses or other.cell in one.uses
 
 
 def lines(marks: dict[str, Mark]) -> str:

@@ -8,6 +8,7 @@ AVERAGE = ("average-results", "average-contract")
 RATE = ("rate-results",)
 TRAIN = ("train-results", "train-contract")
 PLAN = ("plan-steps",)
+PARTS = ("my-rows", "first-weights", "batch-gradient", "learning-rate")  # what train stands on
 
 
 def earns(cells: tuple[str, ...], *points: float) -> dict[str, float]:
@@ -222,6 +223,7 @@ def learning_rate(step, base, size, warmup):
         TRAINING.format(**{**USUAL, "first": "W"}),
         earns(TRAIN, 0, 0),
         "Bcast",
+        uses=PARTS,
     ),
     Wrong(
         "a rank without rows skips the step",
@@ -231,6 +233,7 @@ def learning_rate(step, base, size, warmup):
         ),
         earns(TRAIN, 0, 0),
         "waits",
+        uses=PARTS,
     ),
     Wrong(
         "the last, smaller batch is left out",
@@ -238,12 +241,14 @@ def learning_rate(step, base, size, warmup):
         TRAINING.format(**{**USUAL, "steps": "len(order) // batch_size"}),
         earns(TRAIN, 0, 0),
         "Allreduce",
+        uses=PARTS,
     ),
     Wrong(
         "the learning rate of one rank",
         "train",
         TRAINING.format(**{**USUAL, "size": "1"}),
         earns(TRAIN, 0, 3),
+        uses=PARTS,
     ),
     Wrong(
         "ranks train on their own and average the weights in the end",
@@ -253,6 +258,7 @@ def learning_rate(step, base, size, warmup):
         ),
         earns(TRAIN, 0, 0),
         "Allreduce",
+        uses=PARTS,
     ),
     Wrong(
         "the batch of one rank, whatever their number",
