@@ -46,7 +46,7 @@ def test_a_notebook_with_engines_and_horovod(tmp_path, environment):
     cells = [
         "from course import engines\nfrom course.data import mnist\ncluster = engines.start(n=2)",
         "from course.deep.train import train\n"
-        "print([round(a, 1) for _, a in cluster.run(train, 'ann', 1, 8, 2048)])",
+        "print([round(a, 1) for _, a in cluster.run(train, 'perceptron', 1, 8, 1024)])",
         "cluster.stop()",
     ]
     book_cells = [nbformat.v4.new_code_cell(source) for source in cells]
