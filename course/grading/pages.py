@@ -19,11 +19,21 @@ from jinja2.runtime import Context
 from latex2mathml import converter
 from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbformat import NotebookNode
 from traitlets.config import Config
 
 PICTURES = ("image/png", "image/jpeg")
 _MATHML = "http://www.w3.org/1998/Math/MathML"
 _KEPT = {"display", "stretchy", "width", "mathvariant", "columnalign", "linethickness", "accent"}
+READABLE = """
+a { color: #0b4ea2; text-decoration: underline; }
+div.nbgrader_cell .panel-heading, .panel-primary > .panel-heading { background: #1f5a8f; }
+div.nbgrader_cell .panel-heading a, div.nbgrader_cell .panel-heading code { color: #fff; }
+div.nbgrader_cell .panel-heading code { background: none; }
+code { color: #a3163a; } .highlight .c1, .highlight .o, .highlight .mi { color: #3a5a5a; }
+.highlight .ow { color: #7a10c0; }
+pre, .output_area pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+"""
 _ENVIRONMENTS = ("equation", "displaymath", "math")  # those that only say: here is a formula
 
 
@@ -115,3 +125,11 @@ class FeedbackExporter(HTMLExporter):
         own.template_name = "feedback_offline"
         super().__init__(config=config, **named)
         self.register_filter("markdown2html", markdown2html)
+
+    def from_notebook_node(  # type: ignore[override]  # as in nbconvert
+        self, nb: NotebookNode, resources: dict[str, Any] | None = None, **named: Any
+    ) -> tuple[str, dict[str, Any]]:
+        """Return the page and its resources, with a language and colours that can be read."""
+        page, resources = super().from_notebook_node(nb, resources, **named)
+        page = page.replace("<html>", '<html lang="en">', 1)
+        return page.replace("</head>", f"<style>{READABLE}</style>\n</head>", 1), resources

@@ -24,7 +24,7 @@ from traitlets import Bool, Float, Integer, Unicode
 
 from course.grading import worker
 from course.grading.pages import PICTURES
-from course.grading.progress import number
+from course.grading.progress import lost, number
 from course.grading.results import Mark, Result
 from course.grading.worker import Job
 
@@ -259,14 +259,16 @@ def write_mark(cell: NotebookNode, mark: Mark) -> None:
             f"expected a mark of 0 to {most:g} for {mark.name}, "
             f"got {mark.points:g} of {mark.most:g}"
         )
-    reasons = [f"{number(loss.points)} lost: {_text(loss.reason).strip()}" for loss in mark.losses]
+    reasons = [f"{lost(loss)}: {_text(loss.reason).strip()}" for loss in mark.losses]
     right = [f"right: {_text(line)}" for line in mark.passed]
     points = min(max(mark.points, 0.0), most)
     cell.execution_count = None
     if points == 0 < most:
         head = f"0 of {number(most)} points"
         lines = reasons or ["no reason was noted"]
-        cell.outputs = [new_output("error", ename=head, evalue="\n".join(lines), traceback=[])]
+        cell.outputs = [
+            new_output("error", ename=head, evalue="\n".join(["", *lines]), traceback=[])
+        ]
         cell.outputs[0].traceback = [head, *lines]
         if right:
             note = new_output("stream", name="stdout", text="\n".join(right) + "\n")

@@ -4,7 +4,7 @@ import shutil
 import time
 from typing import Any, TextIO
 
-from course.grading.results import Result
+from course.grading.results import Loss, Result
 
 QUIET = 30.0  # seconds after which a log is told what is being done
 SHOWN = 10  # submissions of which it is told
@@ -13,6 +13,11 @@ SHOWN = 10  # submissions of which it is told
 def number(value: float) -> str:
     """Return points as people write them: 2, 1.5, 0.33."""
     return f"{round(value, 2):g}"
+
+
+def lost(loss: Loss) -> str:
+    """Return how many points a reason cost, such as ``0.5 lost``."""
+    return f"{number(loss.points) if round(loss.points, 2) else 'nothing'} lost"
 
 
 def points_of(result: Result) -> str:

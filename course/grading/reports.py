@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from course.grading.progress import number
+from course.grading.progress import lost, number
 from course.grading.results import Result
 
 _PAGES = Environment(
@@ -24,6 +24,7 @@ _PAGES = Environment(
     lstrip_blocks=True,
 )
 _PAGES.filters["number"] = number
+_PAGES.filters["lost"] = lost
 _PAGES.filters["visible"] = lambda text: "".join(
     c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in str(text)
 )

@@ -302,7 +302,7 @@ def test_feedback_loads_nothing_and_shows_reasons(course, log):
     assert status == 0, text
     for student in ("full", "part", "none"):
         page = (course / "feedback" / student / fake.NAME / f"{fake.NAME}.html").read_text()
-        assert Loads(page).found == [], student
+        assert Loads(page).found == [] and '<html lang="en">' in page, student
         assert ("rank 0 waits &lt;for&gt; rank 1" in page) == (student != "full")
         assert "<math" in page or student != "part"
     assert "2.5 / 9.0" in (course / "feedback/part" / fake.NAME / f"{fake.NAME}.html").read_text()

@@ -15,7 +15,9 @@ POINTS = {"join-results": 3.0, "halo-contract": 2.0}
 
 def made(student="Zoë <b>", **more):
     marks = [
-        Mark("join-results", 1.25, 3, [Loss(1.75, DEADLOCK)], ["right on 1 rank <i>"]),
+        Mark(
+            "join-results", 1.25, 3, [Loss(1.75, DEADLOCK), Loss(0, "x")], ["right on 1 rank <i>"]
+        ),
         Mark("halo-contract", 2, 2),
     ]
     return Result("a1", student, "key", 1, marks, sandbox="bubblewrap", finished=1.8e9, **more)
@@ -64,6 +66,7 @@ def test_a_students_page_has_every_reason():
         "join-results: 1.25 of 3",
         "1.75 lost: on 4 ranks the ranks wait for each other:",
         "rank 1 waits in Recv for rank 0\n<script>",
+        "nothing lost: x",
         "right on 1 rank <i>",
         "Nothing lost.",
         "Zoë <b>",
