@@ -53,6 +53,11 @@ class Wrong:
     uses: tuple[str, ...] = ()
 
 
+def earns(cells: tuple[str, ...], *points: float) -> dict[str, float]:
+    """Name the points of `cells`."""
+    return dict(zip(cells, points, strict=True))
+
+
 @dataclass
 class Desk:
     """Grades submissions to one assignment, in a course root of its own below `folder`."""

@@ -1,17 +1,12 @@
 """Wrong solutions of assignment 1, and what they earn."""
 
-from tests.assignments.grading import Wrong
+from tests.assignments.grading import Wrong, earns
 
 JOIN = ("join-results", "join-contract")
 ADD_UP = ("add-up-results", "add-up-contract")
 MOMENTS = ("moments-results", "moments-contract")
 HALO = ("halo-results", "halo-contract")
 FIRST = ("first-number-results", "first-number-contract")
-
-
-def earns(cells: tuple[str, str], *points: float) -> dict[str, float]:
-    """Name the points of results and contract."""
-    return dict(zip(cells, points, strict=True))
 
 
 WRONG = [

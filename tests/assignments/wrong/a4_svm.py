@@ -1,16 +1,11 @@
 """Wrong solutions of assignment 4, and what they earn."""
 
-from tests.assignments.grading import Wrong
+from tests.assignments.grading import Wrong, earns
 
 GRADIENT = ("gradient-results", "gradient-contract")
 HOLDER = ("holder-results", "holder-contract")
 SEARCH = ("search-results", "search-shared")
 CURVE = ("curve-efficiency", "curve-judgement")
-
-
-def earns(cells: tuple[str, str], *points: float) -> dict[str, float]:
-    """Name the points of the two cells of a task."""
-    return dict(zip(cells, points, strict=True))
 
 
 REST_OF_CURVE = """

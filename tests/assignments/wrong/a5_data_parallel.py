@@ -1,6 +1,6 @@
 """Wrong solutions of assignment 5, and what they earn."""
 
-from tests.assignments.grading import Wrong
+from tests.assignments.grading import Wrong, earns
 
 ROWS = ("rows-results",)
 WEIGHTS = ("weights-results", "weights-contract")
@@ -9,11 +9,6 @@ RATE = ("rate-results",)
 TRAIN = ("train-results", "train-contract")
 PLAN = ("plan-steps",)
 PARTS = ("my-rows", "first-weights", "batch-gradient", "learning-rate")  # what train stands on
-
-
-def earns(cells: tuple[str, ...], *points: float) -> dict[str, float]:
-    """Name the points of the cells of a task."""
-    return dict(zip(cells, points, strict=True))
 
 
 TRAINING = """

@@ -1,14 +1,9 @@
 """Wrong solutions of assignment 6, and what they earn."""
 
-from tests.assignments.grading import Wrong
+from tests.assignments.grading import Wrong, earns
 
 SHARE = ("share-results", "share-contract")
 BUDGET = ("budget-results", "summary-results")
-
-
-def earns(cells: tuple[str, ...], *points: float) -> dict[str, float]:
-    """Name the points of the cells of a task."""
-    return dict(zip(cells, points, strict=True))
 
 
 WRONG = [
