@@ -7,16 +7,18 @@
 Peers: scikit-learn's DBSCAN, PyPI's `dbscan` (Wang, Gu, Shun, SIGMOD 2020), and, if a path to
 its binary is given, the original HPDBSCAN in C++. Each is run once to warm up on a hundredth
 of the data, then `--repeat` times in turn; the table gives medians, the ratio to ours, and the
-peak memory of a process that only loads the data and clusters them. Labels and core points
-are compared with each peer's on the way.
+peak memory of a process that only loads the data and clusters them, alone and as one of two ranks.
+Labels and core points are compared with each peer's on the way. Beside the time on the clock there
+is the ratio of processor times, which other work on the machine disturbs less; but a peer whose
+threads spin while they wait looks worse in it than it is.
 """
 
 import argparse
 import csv
 import os
-import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
@@ -42,7 +44,8 @@ SETS: dict[str, tuple[Callable[[], np.ndarray], float, int]] = {
 }
 MOST_PAIRS = 1e9  # scikit-learn keeps all neighbours in memory, 8 bytes each
 DEFAULT = ("plane_200k", "plane_1m", "street_1m")
-FIELDS = ("set", "points", "d", "eps", "min_samples", "what", "seconds", "times_ours", "note")
+FIELDS = ("set", "points", "d", "eps", "min_samples", "what", "seconds", "times_ours")
+FIELDS += ("processor_times_ours", "note")
 
 
 def same_core(core: np.ndarray, other: np.ndarray) -> str:
@@ -50,27 +53,29 @@ def same_core(core: np.ndarray, other: np.ndarray) -> str:
     return "same core points" if not differ else f"{differ} core points differ"
 
 
+def clock(work: Callable[[], object]) -> tuple[tuple[float, float], object]:
+    """Seconds on the clock and of the processors, and what `work` returns."""
+    begin, busy = time.perf_counter(), time.process_time()
+    result = work()
+    return (time.perf_counter() - begin, time.process_time() - busy), result
+
+
 def measure_ours(data: np.ndarray, eps: float, min_samples: int, threads: int) -> tuple:
-    begin = time.perf_counter()
-    model = HPDBSCAN(eps, min_samples, threads=threads).fit(data)
-    return time.perf_counter() - begin, model
+    return clock(lambda: HPDBSCAN(eps, min_samples, threads=threads).fit(data))
 
 
 def measure_dbscan(data: np.ndarray, eps: float, min_samples: int, threads: int) -> tuple:
     os.environ["PARLAY_NUM_THREADS"] = str(threads)
     from dbscan import DBSCAN
 
-    begin = time.perf_counter()
-    labels, core = DBSCAN(data, eps=eps, min_samples=min_samples)
-    return time.perf_counter() - begin, np.asarray(core).astype(bool).ravel()
+    seconds, (_, core) = clock(lambda: DBSCAN(data, eps=eps, min_samples=min_samples))
+    return seconds, np.asarray(core).astype(bool).ravel()
 
 
 def measure_sklearn(data: np.ndarray, eps: float, min_samples: int, threads: int) -> tuple:
     from sklearn.cluster import DBSCAN
 
-    begin = time.perf_counter()
-    model = DBSCAN(eps=eps, min_samples=min_samples, n_jobs=threads).fit(data)
-    return time.perf_counter() - begin, model
+    return clock(lambda: DBSCAN(eps=eps, min_samples=min_samples, n_jobs=threads).fit(data))
 
 
 def pairs_of_neighbours(data: np.ndarray, eps: float) -> float:
@@ -80,29 +85,38 @@ def pairs_of_neighbours(data: np.ndarray, eps: float) -> float:
     return float((counts.astype(float) ** 2).sum()) * (np.pi if d == 2 else 4 / 3 * np.pi)
 
 
-def measure_cpp(binary: str, path: Path, eps: float, min_samples: int, threads: int) -> float:
+def measure_cpp(binary: str, path: Path, eps: float, min_samples: int, threads: int) -> tuple:
     """Time the C++ program as a whole; it reads and writes its file within that time."""
     command = [binary, "-m", min_samples, "-e", eps, "-t", threads, "-i", path, "-o", f"{path}.out"]
     begin = time.perf_counter()
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
-    return time.perf_counter() - begin
+    return time.perf_counter() - begin, float("nan")  # another process: its own processor time
 
 
-def peak_memory(path: Path, eps: float, min_samples: int, threads: int) -> float:
-    """Peak resident set, in MB, of a fresh process that loads the data and clusters them."""
+def peak_memory(path: Path, eps: float, min_samples: int, threads: int, ranks: int) -> float:
+    """Peak resident set, in MB, of a fresh process that loads its share and clusters it.
+
+    With `ranks` 0 it is alone; otherwise the largest of that many ranks counts. What
+    libraries map is part of it, though ranks on one machine share these pages.
+    """
     code = (
         "import re, numpy; from course.clustering import HPDBSCAN\n"
-        f"HPDBSCAN({eps}, {min_samples}, threads={threads}).fit(numpy.load({str(path)!r}))\n"
+        + ("from mpi4py.MPI import COMM_WORLD as comm\n" if ranks else "comm = None\n")
+        + "rank, size = (comm.rank, comm.size) if comm else (0, 1)\n"
+        f"rows = numpy.load({str(path)!r}, mmap_mode='r')\n"
+        "rows = rows[len(rows) * rank // size : len(rows) * (rank + 1) // size].copy()\n"
+        f"HPDBSCAN({eps}, {min_samples}, comm=comm, threads={threads}).fit(rows)\n"
         "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
     )
+    mpiexec = [str(Path(sysconfig.get_path("scripts")) / "mpiexec"), "-n", str(ranks)]
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [*(mpiexec if ranks else []), sys.executable, "-c", code],
         check=True,
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    return float(done.stdout) / 1e3  # the kernel counts in kB
+    return max(map(float, done.stdout.split())) / 1e3  # the kernel counts in kB
 
 
 def compare(name: str, options: argparse.Namespace, folder: Path) -> list[dict]:
@@ -113,7 +127,7 @@ def compare(name: str, options: argparse.Namespace, folder: Path) -> list[dict]:
     threads = options.threads
     small, small_double = data[: n // 100].copy(), double[: n // 100].copy()
     pairs = pairs_of_neighbours(data, eps)
-    times: dict[str, list[float]] = {}
+    times: dict[str, list[tuple[float, float]]] = {}
     notes: dict[str, str] = {}
     runs = options.repeat
     for kind in (small, small.astype(np.float64)):
@@ -149,28 +163,22 @@ def compare(name: str, options: argparse.Namespace, folder: Path) -> list[dict]:
             notes["hpdbscan c++"] = "with reading and writing the file"
     path = folder / "data.npy"
     np.save(path, data)
-    peak = peak_memory(path, eps, min_samples, threads)
-    allowed = 3 * data.nbytes / 1e6 + 200
+    memory = []
+    for where, ranks in (("alone", 0), ("one of two ranks", 2)):
+        parts = max(1, ranks)
+        peak = peak_memory(path, eps, min_samples, max(1, threads // parts), ranks)
+        memory.append(f"{where} {peak:.0f} MB (goal {3 * data.nbytes / parts / 1e6 + 200:.0f})")
     notes["ours"] = (
-        f"{ours.n_clusters_} clusters, {core.mean():.0%} core; peak {peak:.0f} MB, "
-        f"3 x input + 200 MB = {allowed:.0f} MB"
+        f"{ours.n_clusters_} clusters, {core.mean():.0%} core; peak memory {', '.join(memory)}"
     )
-    base = statistics.median(times["ours"])
+    base = np.median(times["ours"], axis=0)
     rows = []
     for what, seconds in times.items():
-        middle = statistics.median(seconds)
-        rows.append(
-            dict(
-                zip(
-                    FIELDS,
-                    (
-                        *(name, n, d, eps, min_samples, what),
-                        *(f"{middle:.3f}", f"{middle / base:.2f}", notes.get(what, "")),
-                    ),
-                    strict=True,
-                )
-            )
-        )
+        middle = np.median(seconds, axis=0)
+        ratio, busy = middle / base
+        numbers = (f"{middle[0]:.3f}", f"{ratio:.2f}", f"{busy:.2f}")
+        values = (name, n, d, eps, min_samples, what, *numbers, notes.get(what, ""))
+        rows.append(dict(zip(FIELDS, values, strict=True)))
     return rows
 
 

@@ -165,7 +165,7 @@ def assign_borders(
     ranges = threads.ranges(len(chief), GRAIN)
     threads.map(_first_cores, ranges, index, core, chief)
     below = np.zeros(len(chief) + 1, dtype=np.int32)  # cells with core points before each
-    np.cumsum(chief >= 0, out=below[1:])
+    np.cumsum(chief >= 0, dtype=np.int32, out=below[1:])
     kernel = _borders_in_grid if len(index.rows) else _borders_in_tree
     threads.map(kernel, ranges, index, owned, core, parent, number, chief, below)
 
