@@ -11,6 +11,7 @@ import linecache
 import os
 import resource
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -30,6 +31,7 @@ def main(listener: socket.socket, settings: dict[str, Any]) -> None:
     for name in settings["preload"]:
         __import__(name)
 
+    there = {*os.listdir("/tmp"), "numba", "keras"}  # Python itself may lie below it
     while True:
         stream, _ = listener.accept()
         child = os.fork()
@@ -48,7 +50,8 @@ def main(listener: socket.socket, settings: dict[str, Any]) -> None:
             with contextlib.suppress(ChildProcessError):
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
-        _clean("/tmp" if settings["sandboxed"] else None)
+        if settings["sandboxed"]:
+            _clean("/tmp", there)
 
 
 def _see_to_its_end(child: int, stream: socket.socket) -> None:
@@ -73,17 +76,13 @@ def _see_to_its_end(child: int, stream: socket.socket) -> None:
     stream.close()
 
 
-def _clean(folder: str | None) -> None:
-    if folder is None:
-        return
-    import shutil
-
-    for name in os.listdir(folder):
-        if name not in ("numba", "keras"):
-            path = os.path.join(folder, name)
-            shutil.rmtree(path, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                os.unlink(path)
+def _clean(folder: str, kept: set[str]) -> None:
+    """Remove what a trial left in `folder`."""
+    for name in set(os.listdir(folder)) - kept:
+        path = os.path.join(folder, name)
+        shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.unlink(path)
 
 
 def limit(settings: dict[str, Any], seconds: float) -> None:

@@ -196,6 +196,7 @@ def _bubblewrap(program: str, limits: Limits, folder: str) -> tuple[list[str], l
             command += ["--ro-bind", name, name]
     for name in ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime"):
         command += ["--ro-bind-try", name, name]
+    command += _memory("/tmp", limits.disk)  # before Python, which may lie below it
     places = [place for place in _pythons() if not place.startswith("/usr/")]
     for place in (*places, str(_COURSE)):
         for above in reversed(Path(place).parents[:-1]):
@@ -207,9 +208,7 @@ def _bubblewrap(program: str, limits: Limits, folder: str) -> tuple[list[str], l
         else:
             command += ["--ro-bind", os.devnull, str(path)]
     command += ["--proc", "/proc", "--dev", "/dev"]
-    # A new file system in memory belongs to root: mode 1777 lets the dropped user write.
-    for name, size in (("/tmp", limits.disk), ("/dev/shm", 1 << 20)):
-        command += ["--perms", "1777", "--size", str(size), "--tmpfs", name]
+    command += _memory("/dev/shm", 1 << 20)
     command += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
     keep = []
     rules = seccomp.program()
@@ -230,6 +229,11 @@ def _bubblewrap(program: str, limits: Limits, folder: str) -> tuple[list[str], l
     else:
         command += ["--unshare-user", "--uid", "65534", "--gid", "65534", "--"]
     return command, keep
+
+
+def _memory(name: str, size: int) -> list[str]:
+    """A file system in memory; it belongs to root, and mode 1777 lets other users write."""
+    return ["--perms", "1777", "--size", str(size), "--tmpfs", name]
 
 
 def _pythons() -> Sequence[str]:
