@@ -18,7 +18,6 @@ from nbgrader.preprocessors import (
 )
 
 from course.grading.book import CsvExport
-from course.grading.feedback import HideTests
 from course.grading.pages import FeedbackExporter, markdown2html
 from course.grading.preprocessors import GradeOutside, KeepWork, RestoreCells
 
@@ -36,9 +35,6 @@ if not exchange.exists():
     exchange.chmod(0o777)  # nbgrader refuses an exchange that not everybody can write to
 c.Exchange.root = str(exchange)
 
-# A cell may start MPI ranks and train a small net; a hanging one ends here.
-c.Execute.timeout = 120
-c.Execute.startup_timeout = 120
 c.ClearSolutions.code_stub = {
     "python": "# YOUR CODE HERE\nraise NotImplementedError('your code is missing')"
 }
@@ -61,15 +57,9 @@ c.Autograde.autograde_preprocessors = [
     AssignLatePenalties,
     CheckCellMetadata,
 ]
-c.GradeOutside.run_in_kernel = True  # until every assignment has its checks/NAME.py
 
 # Pages that load nothing from outside, and run nothing that students wrote; without hidden tests.
 c.HTMLExporter.filters = {"markdown2html": markdown2html}
 c.GenerateFeedback.exporter_class = FeedbackExporter
-c.GenerateFeedback.preprocessors = [
-    HideTests,
-    ClearHiddenTests,
-    GetGrades,
-    CSSHTMLHeaderPreprocessor,
-]
+c.GenerateFeedback.preprocessors = [ClearHiddenTests, GetGrades, CSSHTMLHeaderPreprocessor]
 c.ExportApp.plugin_class = CsvExport

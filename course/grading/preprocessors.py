@@ -19,7 +19,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader import utils
 from nbgrader.api import Gradebook, MissingEntry
-from nbgrader.preprocessors import Execute, NbGraderPreprocessor
+from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Bool, Float, Integer, Unicode
 
 from course.grading import worker
@@ -197,11 +197,6 @@ class GradeOutside(NbGraderPreprocessor):
     deadline = Float(600.0, help="seconds for grading one submission").tag(config=True)
     opener = Unicode(worker.OPEN, help="what opens an assignment").tag(config=True)
     grader = Unicode(worker.GRADE, help="what grades a submission").tag(config=True)
-    run_in_kernel = Bool(
-        False,
-        help="whether an assignment without checks/NAME.py is run in the student's own kernel, "
-        "as nbgrader does it: without a sandbox, and with marks that a submission can forge",
-    ).tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: Resources) -> tuple[NotebookNode, Resources]:
         """Return `nb` with marks in its graded cells, and `resources` as they were.
@@ -211,9 +206,6 @@ class GradeOutside(NbGraderPreprocessor):
         """
         names = resources["nbgrader"]
         root = Path.cwd()  # nbgrader converts in the course root
-        if self.run_in_kernel and not (root / "checks" / f"{names['assignment']}.py").exists():
-            self.log.warning("%s has no checks: run in the student's kernel", names["assignment"])
-            return Execute(parent=self.parent).preprocess(nb, resources)
         if names["notebook"] != names["assignment"]:
             raise NotGradedError(
                 f"expected one notebook {names['assignment']}.ipynb, got {names['notebook']}.ipynb"

@@ -24,7 +24,6 @@ from pathlib import Path
 load_subconfig("nbgrader_config.py", path={str(PROJECT / "assignments")!r})
 c.CourseDirectory.root = str(Path(__file__).resolve().parent)
 c.GradeOutside.opener, c.GradeOutside.grader = {fake.OPEN!r}, {fake.GRADE!r}
-c.GradeOutside.run_in_kernel = False
 """
 
 
