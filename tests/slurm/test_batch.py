@@ -1,5 +1,6 @@
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def test_ctrl_c_cancels_the_job_and_keeps_what_was_done(here, tmp_path):
     try:
         printed = process.stdout.readline()
         job = printed.split()[1].rstrip(":")
-        (folder,) = (tmp_path / ".course-jobs").iterdir()
+        folder = pathlib.Path(printed.rpartition(" in ")[2].strip())
         until(lambda: (folder / "executed.ipynb").exists())
         process.send_signal(signal.SIGINT)
         printed, _ = process.communicate(timeout=60)

@@ -147,6 +147,10 @@ def test_a_node_that_fails_is_named_and_recovery_takes_others(healthy, cluster):
 
 
 def test_running_ranks_do_not_need_slurmctld(healthy, cluster):
+    # slurmctld writes down what it knows seconds later: a job that it forgot could not go on.
+    saved, before = cluster.folder / "slurmctld" / "job_state", time.time()
+    slurm.call("scontrol", "update", f"jobid={healthy._place.job}", "comment=runs")
+    until(lambda: saved.stat().st_mtime > before)
     cluster.kill("slurmctld")
     try:
         assert healthy.run(total, 3) == [12] * 4
