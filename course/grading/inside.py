@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 TOLD = 3000  # characters of printed text and of tracebacks that are passed on
+IDLE = 1800.0  # seconds without a trial after which the server ends
 CELL = "cell "  # file names of cells in tracebacks begin so
 
 
@@ -32,8 +33,13 @@ def main(listener: socket.socket, settings: dict[str, Any]) -> None:
         __import__(name)
 
     there = {*os.listdir("/tmp"), "numba", "keras"}  # Python itself may lie below it
+    listener.settimeout(IDLE)
     while True:
-        stream, _ = listener.accept()
+        try:
+            stream, _ = listener.accept()
+        except TimeoutError:
+            return
+        stream.setblocking(True)
         child = os.fork()
         if child == 0:
             listener.close()

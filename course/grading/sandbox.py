@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from course.grading import seccomp
+from course.mpi import guard
 
 _COURSE = Path(__file__).parents[1]
 _USERS = itertools.count()
@@ -138,7 +140,11 @@ class Sandbox:
     def close(self) -> None:
         """End it and all that it started."""
         if self.process.poll() is None:
-            self.process.kill()  # bwrap's first process goes with it, and with that all others
+            # Stopped, it starts nothing more; bwrap's own --die-with-parent comes too late for
+            # a sandbox that has only just begun.
+            self.process.send_signal(signal.SIGSTOP)
+            guard.send(guard.descendants(self.process.pid), signal.SIGKILL)
+            self.process.kill()
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:

@@ -1,8 +1,11 @@
 """How the sandbox is put together; what it keeps in is tried in test_hostile.py."""
 
+import os
 import shutil
 import sys
+import time
 
+import psutil
 import pytest
 
 from course.grading import seccomp
@@ -23,10 +26,16 @@ def test_hidden_modules_are_covered_after_course_is_there(sandboxed, tmp_path):
     assert len(covered) == 2 and min(covered) > max(places)
 
 
-def test_a_sandbox_ends_with_all_that_it_started(sandboxed):
-    with Sandbox(Limits()) as one:
+@pytest.mark.parametrize("pause", [0, 0.002, 0.01, 0.03, 0.3])
+def test_a_sandbox_ends_with_all_that_it_started(sandboxed, pause):
+    mark = (64 << 20) + os.getpid() + int(1000 * pause)  # a size by which its processes are known
+    with Sandbox(Limits(disk=mark)) as one:
         assert one.alive
+        time.sleep(pause)
     assert not one.alive and not one.folder.exists()
+    time.sleep(0.1)
+    lines = [" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])]
+    assert not [line for line in lines if str(mark) in line]
 
 
 def test_no_bubblewrap_is_told(monkeypatch, tmp_path):

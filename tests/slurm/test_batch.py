@@ -61,7 +61,13 @@ def test_ctrl_c_cancels_the_job_and_keeps_what_was_done(here, tmp_path):
     command = [sys.executable, "-m", "course.cli", "run", str(book), "--slurm", "--nodes=1"]
     environment = {**os.environ, "HOME": str(tmp_path)}
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        # A shell makes what it starts in the background deaf to Ctrl-C, tests included.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         printed = process.stdout.readline()
