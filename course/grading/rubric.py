@@ -130,6 +130,7 @@ class Rubric:
         hidden: Modules of `course` that the student's code must not find.
         memory: Bytes of address space of each process.
         preload: Modules imported before the submission; the heavier ones that it needs.
+        processes: Processes and threads that one rank may have.
     """
 
     hidden: Sequence[str] = ()
